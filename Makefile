@@ -24,7 +24,7 @@ help:
 	@echo '              estimates are, and what idling costs'
 	@echo 'make mutants  put thirty faults into the code, one at a time: tests must notice each'
 	@echo 'make torture  a site under faults and kills, 200 times: RUNS=, SEED=, PARALLEL=,'
-	@echo '              DATABASE=postgresql, REPORT=file'
+	@echo '              DATABASE=postgresql, HOSTS=2 (as root), REPORT=file'
 
 run: $(INSTALLED)
 	@exec .venv/bin/python manage.py serve
@@ -65,7 +65,7 @@ mutants: $(INSTALLED_TESTS)
 torture: $(INSTALLED_TESTS)
 	@.venv/bin/python -m tests.torture $(if $(RUNS),--runs $(RUNS)) $(if $(SEED),--seed $(SEED)) \
 		$(if $(PARALLEL),--parallel $(PARALLEL)) $(if $(DATABASE),--database $(DATABASE)) \
-		$(if $(REPORT),--report $(REPORT)) $(ARGS)
+		$(if $(HOSTS),--hosts $(HOSTS)) $(if $(REPORT),--report $(REPORT)) $(ARGS)
 
 $(INSTALLED):
 	@.ci/venv "$(PYTHON)"

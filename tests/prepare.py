@@ -120,9 +120,10 @@ def install_postgres_package() -> None:
 
 
 @contextmanager
-def postgres(programs: Path) -> Iterator[str]:
+def postgres(programs: Path, network: str = "", port: int = 5432) -> Iterator[str]:
     """A PostgreSQL server of our own, reached through a socket in a scratch folder; gives its
-    DATABASE_URL. Nothing of it is left. Raises NotAvailable when it does not start."""
+    DATABASE_URL. It also listens to `network`, if there is one. Nothing of it is left. Raises
+    NotAvailable when it does not start."""
     # Under /tmp, because the path of a socket is limited to about 100 characters.
     with tempfile.TemporaryDirectory(prefix="batchsite-", dir="/tmp") as folder:
         user = None
@@ -133,17 +134,22 @@ def postgres(programs: Path) -> Iterator[str]:
         control = [str(programs / "pg_ctl"), "--pgdata", str(data), "--wait", "--silent"]
         # Nobody needs these data after a power cut.
         fast = "-c fsync=off -c synchronous_commit=off -c full_page_writes=off"
-        listen = f"-c listen_addresses= -c unix_socket_directories={folder}"
+        listen = f"-c unix_socket_directories={folder} -c port={port}"
+        listen += f" -c listen_addresses={'*' if network else ''} -c max_connections=400"
         initdb = [str(programs / "initdb"), "--pgdata", str(data), "--username=batchsite"]
         initdb += ["--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync"]
         run("initdb failed", initdb, user=user)
+        if network:
+            with Path(data, "pg_hba.conf").open("a") as rules:
+                rules.write(f"host all all {network} trust\n")
         start = [*control, "--options", f"{fast} {listen}", "--log", f"{folder}/log", "start"]
         run("the PostgreSQL server did not start", start, user=user)
         try:
-            create = [str(programs / "createdb"), "--host", folder, "--username=batchsite"]
+            create = [str(programs / "createdb"), "--host", folder, f"--port={port}"]
+            create += ["--username=batchsite"]
             for name in ("batchsite", MIGRATED):
                 run("createdb failed", [*create, name], user=user)
-            yield f"postgres://batchsite@/batchsite?host={folder}"
+            yield f"postgres://batchsite@/batchsite?host={folder}&port={port}"
         finally:
             with suppress(NotAvailable):
                 run("the server did not stop", [*control, "--mode=immediate", "stop"], user=user)

@@ -6,6 +6,8 @@ faults of the provider, and when which process is killed. When all jobs are fina
 come to rest, the invariants are checked against what the provider knows.
 
 plans.py       what a seed stands for
+processes.py   processes that are forked, watched and killed
+hosts.py       a second machine, whose cable can be pulled out
 site.py        the processes of one site, and their deaths
 person.py      what the person does, over HTTP
 facts.py       what is known after a run: by the site, by the provider, by the person

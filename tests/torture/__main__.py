@@ -13,7 +13,7 @@ import tempfile
 import time
 from collections import deque
 from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -25,8 +25,9 @@ from psycopg.conninfo import conninfo_to_dict
 from .. import mutants, prepare
 from ..environment import ROOT, clean_environment
 from ..running import with_database
-from . import runs, site
+from . import hosts, runs, site
 from .plans import Plan, drawn
+from .processes import Process, adopt_orphans, fork, free_port
 from .reports import Report, words_of
 from .runs import Result
 
@@ -38,19 +39,29 @@ TEMPLATE = "torture_template"  # the name of the database, on PostgreSQL
 
 
 def main(arguments: Sequence[str]) -> int:
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.hosts > 1 and (options.database != "postgresql" or os.environ.get("DATABASE_URL")):
+        parser.error("Two hosts need --database postgresql and a server of our own.")
+    if options.hosts > 1 and not hosts.is_possible():
+        parser.error("Two hosts need root and the command ip.")
     os.chdir(ROOT)
     import_module("tests.heavy")  # for what is forked
     with ExitStack() as stack:
         url = ""
         if options.database == "postgresql":
-            url = os.environ.get("DATABASE_URL", "") or stack.enter_context(
-                prepare.postgres(prepare.get_postgres())
-            )
+            url = os.environ.get("DATABASE_URL", "") or stack.enter_context(server(options.hosts))
         parallel = min(options.parallel, PARALLEL_ON_POSTGRES) if url else options.parallel
         folder = Path(tempfile.mkdtemp(prefix="torture-"))
         torture = Torture(_plans(options), parallel, folder, url)
         return torture.run(options.report, keep=options.keep)
+
+
+def server(hosts_wanted: int) -> AbstractContextManager[str]:
+    """A database server of our own, which two machines can reach."""
+    if hosts_wanted == 1:
+        return prepare.postgres(prepare.get_postgres())
+    return prepare.postgres(prepare.get_postgres(), hosts.NETWORK, free_port())
 
 
 def _plans(options: argparse.Namespace) -> list[Plan]:
@@ -58,7 +69,8 @@ def _plans(options: argparse.Namespace) -> list[Plan]:
         return [plan for plan in mutants.plans() if plan.name in (options.mutants or [plan.name])]
     seed = random.SystemRandom().randrange(1_000_000) if options.seed is None else options.seed
     postgres = options.database == "postgresql"
-    return [drawn(number, postgres=postgres) for number in range(seed, seed + options.runs)]
+    seeds = range(seed, seed + options.runs)
+    return [drawn(number, postgres=postgres, hosts=options.hosts) for number in seeds]
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -73,6 +85,14 @@ def _parser() -> argparse.ArgumentParser:
         choices=("sqlite", "postgresql"),
         default="sqlite",
         help="with postgresql: two workers, on the server at DATABASE_URL or one of our own",
+    )
+    parser.add_argument(
+        "--hosts",
+        type=int,
+        choices=(1, 2),
+        default=1,
+        help="with 2, on PostgreSQL: a second web server and two of three workers are on another "
+        "machine, whose cable is pulled out now and then; needs root and the command ip",
     )
     parser.add_argument(
         "--mutants",
@@ -90,7 +110,7 @@ def _parser() -> argparse.ArgumentParser:
 @dataclass
 class Running:
     plan: Plan
-    process: site.Process
+    process: Process
     folder: Path
     database: str
 
@@ -110,7 +130,7 @@ class Torture:
         began = time.monotonic()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._interrupt)
-        site.adopt_orphans()
+        adopt_orphans()
         try:
             self._make_template()
             while (self.waiting or self.running) and not self.interrupted:
@@ -145,7 +165,7 @@ class Torture:
         values = {"DATABASE_URL": url, "DJANGO_SETTINGS_MODULE": "batchsite.settings"}
         log = self.folder / "template.log"
         environment = clean_environment(folder, **values)
-        process = site.Process(site.fork(lambda: site.make_template(url), log, environment))
+        process = Process(fork(lambda: site.make_template(url), log, environment))
         process.wait()
         if process.status:
             raise RuntimeError(f"the template could not be made:\n{log.read_text()}")
@@ -160,8 +180,8 @@ class Torture:
             on_server(self.url, f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
             url = database_named(self.url, name)
         template = self.folder / "template"
-        pid = site.fork(lambda: run_one(plan, folder, template, url), folder / "run.log")
-        self.running.append(Running(plan, site.Process(pid), folder, url))
+        pid = fork(lambda: run_one(plan, folder, template, url), folder / "run.log")
+        self.running.append(Running(plan, Process(pid), folder, url))
 
     def _look_at(self, running: Running, *, keep: bool) -> None:
         process, plan = running.process, running.plan
@@ -214,7 +234,7 @@ def run_one(plan: Plan, folder: Path, template: Path, url: str) -> None:
     """What the process of one run does."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
-    site.adopt_orphans()
+    adopt_orphans()
     runs.run(plan, folder, template, url)
 
 

@@ -20,7 +20,8 @@ from typing import Any
 from . import aftermath, pilots
 from .pilots import PILOT_IS_IN
 from .plans import JobPlan
-from .site import PASSWORD, USER, CannotBeRead, Database, Process, as_json
+from .processes import Process
+from .site import PASSWORD, USER, CannotBeRead, Database, as_json
 
 FINAL = ("finished", "unreadable")
 LOOK_SECONDS = 1.0  # between two looks at the page of a job
@@ -53,6 +54,8 @@ class Browser:
     errors: set[str] = field(default_factory=set)
     leaks: set[str] = field(default_factory=set)
     requests: int = 0
+    # Of the web servers that can be reached now, if there may be several: it asks them in turn.
+    addresses: Callable[[], list[tuple[str, int]]] | None = None
 
     def get(self, path: str) -> Answer:
         self._be_signed_in(path)
@@ -114,9 +117,15 @@ class Browser:
     def _send(
         self, method: str, path: str, body: bytes | None = None, kind: str = ""
     ) -> http.client.HTTPConnection:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
+        addresses = self.addresses() if self.addresses else [("127.0.0.1", self.port)]
+        host, port = addresses[self.requests % len(addresses)]
+        # Nobody behind a cable that is out can be waited for as long; a download waits for 20 s.
+        seconds = 120 if len(addresses) == 1 else 30
+        connection = http.client.HTTPConnection(host, port, timeout=seconds)
         cookies = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
-        headers = {"Cookie": cookies, **({"Content-Type": kind} if kind else {})}
+        headers = {"Cookie": cookies, "Host": f"127.0.0.1:{port}"}
+        if kind:
+            headers["Content-Type"] = kind
         self.requests += 1
         try:
             connection.request(method, path, body, headers)

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from .facts import Facts
     from .person import Person
     from .plans import PilotPlan
-    from .site import Database, Process
+    from .processes import Process
+    from .site import Database
 
 PILOT_IS_IN = "The pilot is in"  # how the reason begins for which its job is held
 OPEN = "'drawing', 'sending', 'waiting'"  # steps of a pilot that keep the others from being sent

@@ -150,6 +150,10 @@ class Plan:
     restore: tuple[float, float] | None = None
     simulator: dict[str, str] = field(default_factory=dict)  # its options
     environment: dict[str, str] = field(default_factory=dict)  # settings of the site
+    # Whether all workers but the first, and a second web server, are on another machine; when its
+    # cable is pulled out, and for how long.
+    second_host: bool = False
+    cable_out: list[tuple[float, float]] = field(default_factory=list)
     mutant: str = ""  # and the invariants that it breaks, by the beginnings of their names
     expected: tuple[str, ...] = ()
     # A script that changes faults when something has happened, instead of at a time.
@@ -176,8 +180,8 @@ def cell_canary(seed: int) -> str:
     return f"canary-cell-{seed}"
 
 
-def drawn(seed: int, *, postgres: bool) -> Plan:
-    """The plan of a seed. On PostgreSQL there are always two workers."""
+def drawn(seed: int, *, postgres: bool, hosts: int = 1) -> Plan:
+    """The plan of a seed. On PostgreSQL there are always two workers, on two `hosts` three."""
     chance = random.Random(seed)
     count = chance.choice([2, 2, 3])
     two_workers = postgres or chance.random() < 0.3
@@ -205,6 +209,8 @@ def drawn(seed: int, *, postgres: bool) -> Plan:
     _add_troubles(plan, chance, postgres=postgres)
     # From dice of their own: what is drawn above stays what it is without pilots.
     _add_pilots(plan, random.Random(f"pilots of {seed}"))
+    if hosts > 1:
+        _add_host(plan, random.Random(f"hosts of {seed}"))
     return plan
 
 
@@ -249,6 +255,17 @@ def _add_troubles(plan: Plan, chance: random.Random, *, postgres: bool) -> None:
             job.sends_again = chance.random() < 0.4
             job.corrects = job.kind == "csv" and chance.random() < 0.3
         job.deletes = chance.random() < 0.4
+
+
+def _add_host(plan: Plan, chance: random.Random) -> None:
+    plan.second_host = True
+    plan.repeat += " HOSTS=2"
+    plan.workers.append(_lives(chance, plan.seed, 2))
+    begin = 0.0
+    for _ in range(chance.choice([0, 1, 1, 2])):
+        begin += chance.uniform(0.5, 8)
+        plan.cable_out.append((begin, chance.choice([0.5, 2, 6, 12])))
+        begin += plan.cable_out[-1][1]
 
 
 def _lead_to(point: str, plan: Plan, chance: random.Random) -> None:

@@ -82,9 +82,8 @@ def _run(site: Site, plan: Plan, result: Result) -> None:
         "text of cells": plan.cell_canary.encode(),
     }
     view = View()
-    person = Person(
-        Browser(site.web_port, secrets), view, database=site.database, manage=site.manage
-    )
+    browser = Browser(site.web_port, secrets, addresses=site.web_addresses)
+    person = Person(browser, view, database=site.database, manage=site.manage)
     for at, order in plan.orders:
         if not at:
             site.provider.order(**order)

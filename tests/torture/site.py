@@ -1,157 +1,41 @@
-"""The processes of one site: how they start, and how they die.
-
-They are forked from a process that has imported the heavy libraries already, but nothing that knows
-the settings: each sets its own environment and only then Django up. So a start takes a fraction of
-what a new interpreter would, and is otherwise the same.
-"""
+"""The processes of one site: how they start, and how they die."""
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import json
-import os
-import random
 import signal
 import socket
 import sqlite3
 import subprocess
 import sys
 import time
-import traceback
 import urllib.request
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import dict_row
 
 from ..environment import clean_environment
+from . import hosts
+from .processes import PATIENCE, Process, fork, free_port, wait_until
 
 if TYPE_CHECKING:
     from .plans import Life, Plan, WebDeath
 
-PATIENCE = 60.0  # seconds for a process to start or to end
 # US dollars a month for all jobs: enough for the dearest job beside what the others have cost and
 # what is in doubt, and not for the most that three of them can cost.
 CAP = Decimal("0.31")
 USER, PASSWORD = "ann", "correct horse battery"
-_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
-
-
-# --- Processes ------------------------------------------------------------------------------------
-
-
-def fork(main: Callable[[], None], log: Path, environment: Mapping[str, str] | None = None) -> int:
-    """The id of a new process that runs `main` in a session of its own, writes to `log`, and dies
-    with this one."""
-    parent = os.getpid()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    if pid := os.fork():
-        return pid
-    status = 1
-    try:
-        os.setsid()
-        die_with(parent)
-        _redirect(log)
-        if environment is not None:
-            os.environ.clear()
-            os.environ.update(environment)
-        main()
-        status = 0
-    except SystemExit as end:
-        status = end.code if isinstance(end.code, int) else int(end.code is not None)
-    except BaseException:  # noqa: BLE001 - it must not return into what the parent was doing
-        traceback.print_exc()
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)
-
-
-def die_with(parent: int) -> None:
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(1)
-
-
-def adopt_orphans() -> None:
-    """Processes whose parent was killed become children of this one, so that it can end them."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
-
-
-def _redirect(log: Path) -> None:
-    log.parent.mkdir(parents=True, exist_ok=True)
-    out = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(nothing, 0)
-    os.dup2(out, 1)
-    os.dup2(out, 2)
-
-
-def free_port() -> int:
-    """Below those that the system gives to outgoing connections, so that none of them takes it."""
-    chance = random.SystemRandom()
-    while True:
-        port = chance.randrange(15_000, 32_000)
-        with socket.socket() as attempt, suppress(OSError):
-            attempt.bind(("127.0.0.1", port))
-            return port
-
-
-@dataclass
-class Process:
-    """One part of the site, in its present life."""
-
-    pid: int
-    born: float = field(default_factory=time.monotonic)
-    sign: Path | None = None  # a file that it makes when it has started
-    ready: float | None = None  # when that was seen
-    status: int | None = None  # as of waitpid, once it has ended
-
-    def has_ended(self) -> bool:
-        # Taken note of at once: a process that is dead but still listed counts as alive.
-        if self.status is None:
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
-            self.status = status if pid else None
-        return self.status is not None
-
-    @property
-    def age(self) -> float:
-        """Seconds since it has started: how long that takes depends on the machine."""
-        if self.ready is None and (self.sign is None or self.sign.exists()):
-            self.ready = time.monotonic()
-        return 0.0 if self.ready is None else time.monotonic() - self.ready
-
-    @property
-    def ended_by(self) -> str:
-        """How it ended, for a report."""
-        assert self.status is not None
-        if os.WIFSIGNALED(self.status):
-            return signal.Signals(os.WTERMSIG(self.status)).name
-        return f"status {os.WEXITSTATUS(self.status)}"
-
-    def signal(self, number: signal.Signals, *, group: bool = False) -> None:
-        with suppress(ProcessLookupError):
-            (os.killpg if group else os.kill)(self.pid, number)
-
-    def wait(self, seconds: float = PATIENCE) -> None:
-        """Raises TimeoutError."""
-        deadline = time.monotonic() + seconds
-        while not self.has_ended():
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"process {self.pid} did not end within {seconds:.0f} s")
-            time.sleep(0.01)
 
 
 # --- What runs in them ----------------------------------------------------------------------------
@@ -193,9 +77,9 @@ def command_main(clock: Path, *arguments: str) -> None:
     manage_main(*arguments)
 
 
-def web_main(port: int, clock: Path) -> None:
+def web_main(address: str, clock: Path) -> None:
     leap_with(clock)
-    arguments = ["gunicorn", "batchsite.wsgi", "--bind", f"127.0.0.1:{port}", "--threads", "8"]
+    arguments = ["gunicorn", "batchsite.wsgi", "--bind", address, "--threads", "8"]
     arguments += ["--worker-class", "gthread", "--workers", "1", "--graceful-timeout", "10"]
     arguments += ["--log-level", "warning", "--no-control-socket", "--worker-tmp-dir", "/dev/shm"]  # noqa: S108 - memory, not a file
     sys.argv = arguments
@@ -398,6 +282,11 @@ class Site:
         self._disk_free_at: float | None = None
         self._restore = plan.restore
         self._backup: Process | None = None
+        self._second = hosts.connect() if plan.second_host else None
+        self._second_web: Process | None = None
+        self._relay: Process | None = None  # of the second host, to the provider
+        self._cable_out = deque(plan.cable_out)
+        self._cable_in_at: float | None = None
         self.has_small_disk = False
         self._began = time.monotonic()
         values = {
@@ -408,6 +297,11 @@ class Site:
             **plan.environment,
         }
         self.environment = clean_environment(self.data, **values)
+        if self._second:
+            found = conninfo_to_dict(database_url)
+            server = f"{self._second.first_address}:{found['port']}"
+            values["DATABASE_URL"] = f"postgres://{found['user']}@{server}/{found['dbname']}"
+        self._second_environment = clean_environment(self.data, **values)
         self.data.mkdir(parents=True)
         if plan.disk_full:
             self.has_small_disk = mount_small_disk(self.data)
@@ -422,9 +316,9 @@ class Site:
     def start(self) -> None:
         """Raises TimeoutError."""
         self._start_simulator()
-        self._start_web()
+        self._start_webs()
         wait_until(self.provider.is_up, "the simulator answers")
-        wait_until(self.web_is_up, "the web server answers")
+        wait_until(self.web_is_up, "the web servers answer")
         self._began = time.monotonic()
 
     def start_workers(self, dies_at: str = "") -> None:
@@ -439,10 +333,12 @@ class Site:
     def stop(self) -> None:
         """End everything, at once."""
         running = [worker for worker, _life in filter(None, self._workers)]
-        for process in [*running, self._web, self._simulator]:
+        for process in [*running, self._web, self._second_web, self._relay, self._simulator]:
             if process and not process.has_ended():
                 process.signal(signal.SIGKILL, group=True)
                 process.wait()
+        if self._second:
+            self._second.remove()
         if self.has_small_disk:
             subprocess.run(["umount", "--lazy", str(self.data)], check=False)
 
@@ -461,6 +357,7 @@ class Site:
             return
         self.chaos = False
         self._make_room()
+        self._plug_cable()
         self._start_what_is_missing()
         for number, running in enumerate(self._workers):
             self._lives[number].clear()
@@ -471,17 +368,27 @@ class Site:
         self.provider.reset()
         self.provider.order(clock_ahead_seconds=clock)
 
+    def web_addresses(self) -> list[tuple[str, int]]:
+        """Of the web servers that can be reached."""
+        found = [("127.0.0.1", self.web_port)]
+        if self._second and self._cable_in_at is None:
+            found.append((self._second.address, self.web_port))
+        return found
+
     def web_is_up(self) -> bool:
         try:
-            with socket.create_connection(("127.0.0.1", self.web_port), timeout=1):
-                return True
+            for address in self.web_addresses():
+                socket.create_connection(address, timeout=1).close()
+            return True
         except OSError as error:
             if error.errno not in (errno.ECONNREFUSED, errno.ECONNRESET):
                 raise
             return False
 
     def _start_simulator(self) -> None:
-        folder, options = self.folder / "provider", self.plan.simulator
+        folder, options = self.folder / "provider", dict(self.plan.simulator)
+        if self._second:
+            options["host"] = "0.0.0.0"  # noqa: S104 - of a test
         self._simulator = Process(
             fork(
                 lambda: simulator_main(self.provider_port, folder, options),
@@ -490,14 +397,29 @@ class Site:
             )
         )
 
+    def _start_webs(self) -> None:
+        self._start_web()
+        if self._second:
+            port, address = self.provider_port, self._second.first_address
+            if self._relay is None:
+                self._relay = self._fork_there(lambda: hosts.relay(port, address), "relay.log")
+            self._start_second_web()
+
     def _start_web(self) -> None:
-        self._web = Process(
-            fork(
-                lambda: web_main(self.web_port, self._clock),
-                self.logs / "web.log",
-                self.environment,
-            )
-        )
+        main = partial(web_main, f"127.0.0.1:{self.web_port}", self._clock)
+        self._web = Process(fork(main, self.logs / "web.log", self.environment))
+
+    def _start_second_web(self) -> None:
+        assert self._second is not None
+        main = partial(web_main, f"{self._second.address}:{self.web_port}", self._clock)
+        self._second_web = self._fork_there(main, "second-web.log")
+
+    def _fork_there(self, main: Callable[[], None], log: str, sign: Path | None = None) -> Process:
+        """A process of the second host."""
+        assert self._second is not None
+        second = self._second
+        pid = fork(lambda: second.run(main), self.logs / log, self._second_environment)
+        return Process(pid, sign=sign)
 
     def _start_worker(self, number: int) -> None:
         from .plans import Life
@@ -506,12 +428,12 @@ class Site:
         life = lives.popleft() if lives else Life("rest")
         self._started += 1
         sign = self.folder / f"worker-{self._started}-has-started"
-        pid = fork(
-            lambda: worker_main(life, self.plan.mutant, sign, self._clock),
-            self.logs / f"worker-{number + 1}.log",
-            self.environment,
-        )
-        process = Process(pid, sign=sign)
+        main = partial(worker_main, life, self.plan.mutant, sign, self._clock)
+        log = f"worker-{number + 1}.log"
+        if self._second and number:
+            process = self._fork_there(main, log, sign)
+        else:
+            process = Process(fork(main, self.logs / log, self.environment), sign=sign)
         self._workers[number] = (process, life)
 
     # --------------------------------------------------------------------------------------- deaths
@@ -550,6 +472,17 @@ class Site:
             self._make_room()
         if self._restore:
             self._back_up_or_restore(now, *self._restore)
+        if self._second and self._cable_out and now > self._cable_out[0][0]:
+            self._cable_in_at = sum(self._cable_out.popleft())
+            self.troubles["cable pulled out"] += 1
+            self._second.pull_cable()
+        if self._cable_in_at is not None and now > self._cable_in_at:
+            self._plug_cable()
+
+    def _plug_cable(self) -> None:
+        if self._second and self._cable_in_at is not None:
+            self._second.plug_cable()
+            self._cable_in_at = None
 
     def _make_room(self) -> None:
         self._disk_free_at = None
@@ -568,7 +501,8 @@ class Site:
             self.complaints.append(f"The backup failed: {log.read_text()[-2000:]}")
             return
         self.troubles["restored a backup"] += 1
-        for process in [*(one for one, _life in filter(None, self._workers)), self._web]:
+        workers = [one for one, _life in filter(None, self._workers)]
+        for process in [*workers, self._web, self._second_web]:
             if process and not process.has_ended():
                 process.signal(signal.SIGKILL, group=True)
                 process.signal(signal.SIGKILL)  # one that was forked just now has no group yet
@@ -579,8 +513,8 @@ class Site:
         restoring.wait()
         if restoring.status:
             self.complaints.append(f"The restore failed: {log.read_text()[-2000:]}")
-        self._start_web()
-        wait_until(self.web_is_up, "the web server answers")
+        self._start_webs()
+        wait_until(self.web_is_up, "the web servers answer")
         self.start_workers()
 
     def manage(self, *arguments: str) -> Process:
@@ -623,6 +557,9 @@ class Site:
 
     def _look_after_web(self) -> None:
         assert self._web is not None
+        if self._second_web and self._second_web.has_ended():
+            self.complaints.append(f"The second web ended by itself: {self._second_web.ended_by}.")
+            self._start_second_web()
         if self._web.has_ended():
             if self._web.pid not in self._told:
                 self.complaints.append(f"The web server ended by itself: {self._web.ended_by}.")
@@ -664,12 +601,3 @@ def fill(path: Path) -> None:
     with path.open("wb", buffering=0) as file, suppress(OSError):
         while file.write(bytes(1 << 20)):
             pass
-
-
-def wait_until(condition: Callable[[], bool], what: str, seconds: float = PATIENCE) -> None:
-    """Raises TimeoutError."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"waited in vain until {what}")
-        time.sleep(0.02)

@@ -11,6 +11,7 @@ hosts.py       a second machine, whose cable can be pulled out
 site.py        the processes of one site, and their deaths
 person.py      what the person does, over HTTP
 facts.py       what is known after a run: by the site, by the provider, by the person
+told.py        a webhook, and what has to be true of what it got
 invariants.py  what has to be true of that
 runs.py        one run from its plan to its result
 reports.py     the sum of many runs

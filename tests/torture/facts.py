@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..notifications.receiver_process import Arrival
+from . import told
 from .person import Person
 from .plans import JobPlan, Plan
 from .site import Site, as_json
@@ -76,6 +78,8 @@ class Facts:
     stopped: set[int]
     pilots: list[dict[str, Any]]
     confirmations: list[dict[str, Any]]  # entries of the audit log
+    told: list[dict[str, Any]]  # notifications, and what became of each
+    arrivals: list[Arrival]  # what the webhook got
 
     @property
     def ours(self) -> list[SentBatch]:
@@ -126,6 +130,8 @@ def gather(site: Site, person: Person, plan: Plan) -> Facts:
         confirmations=[
             one for one in database.table("jobs_auditentry") if one["event"] == "job_submitted"
         ],
+        told=told.told_in(database),
+        arrivals=site.arrivals(),
     )
 
 

@@ -88,13 +88,19 @@ def _ip(*words: str) -> None:
     subprocess.run(["ip", *words], check=True, capture_output=True)
 
 
-def relay(port: int, address: str) -> None:
-    """Pass on what is sent to `port` of this machine to that of `address`, until killed. Plain HTTP
-    is only spoken with the machine itself."""
-    listener = socket.create_server(("127.0.0.1", port), backlog=100)
+def relay(here: str, there: str, *ports: int) -> None:
+    """Pass on what is sent to `ports` at the address `here` to the same at `there`, until killed.
+    The site speaks plain HTTP only with its own machine."""
+    for port in ports:
+        listener = socket.create_server((here, port), backlog=100)
+        threading.Thread(target=_pass_on_all, args=(listener, (there, port)), daemon=True).start()
+    threading.Event().wait()
+
+
+def _pass_on_all(listener: socket.socket, address: tuple[str, int]) -> None:
     while True:
         near, _ = listener.accept()
-        threading.Thread(target=_pass_on, args=(near, (address, port)), daemon=True).start()
+        threading.Thread(target=_pass_on, args=(near, address), daemon=True).start()
 
 
 def _pass_on(near: socket.socket, address: tuple[str, int]) -> None:

@@ -35,6 +35,7 @@ from .facts import (
 )
 from .pilots import pilot_and_rest
 from .site import CAP, Site
+from .told import told_once
 
 SHOWN = 5  # of many alike
 FINAL_JOBS = {"finished", "unreadable"}
@@ -535,4 +536,5 @@ ALL: dict[str, Callable[[Facts], list[str]]] = {
     "I7 downloads whole": downloads_whole,
     "I8 within the cap": within_the_cap,
     "I9 pilot and rest": pilot_and_rest,
+    "I10 told once": told_once,
 }

@@ -20,12 +20,15 @@ from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import dict_row
 
 from ..environment import clean_environment
+from ..notifications import receiver_process
+from ..notifications.receiver_process import Arrival
 from . import hosts
 from .processes import PATIENCE, Process, fork, free_port, wait_until
 
@@ -108,6 +111,7 @@ def quicken() -> None:
     """Shorten waits that no setting shortens, so that a run takes seconds. None of them is what
     keeps a batch from being sent twice."""
     from jobs.batches import collection, holds, reconciliation
+    from jobs.notifications import sending
     from jobs.provider import client
     from jobs.worker import failures, sent_jobs
 
@@ -115,6 +119,7 @@ def quicken() -> None:
     client.READ_SECONDS = 3.0
     holds.FIRST_PAUSE, holds.LONGEST_PAUSE, holds.FIRST_GO = short, 3 * short, short
     holds.USUAL_WAIT = 2.0
+    sending.FIRST_PAUSE, sending.LONGEST_PAUSE = short, 3 * short
     sent_jobs.PAUSE_OF_A_BATCH = sent_jobs.LONGEST_PAUSE_OF_A_BATCH = short
     look_again, try_again = reconciliation._look_again, collection._try_again
     after_failure = failures.after_failure
@@ -259,6 +264,7 @@ class Site:
         self.plan, self.folder = plan, folder
         self.data = folder / "data"
         self.logs = folder / "logs"
+        self._arrivals = folder / "arrivals"
         self.web_port, self.provider_port = free_port(), free_port()
         self.provider = Provider(self.provider_port, plan.key, self.logs / "provider.log")
         self.kills: Counter[str] = Counter()
@@ -284,7 +290,9 @@ class Site:
         self._backup: Process | None = None
         self._second = hosts.connect() if plan.second_host else None
         self._second_web: Process | None = None
-        self._relay: Process | None = None  # of the second host, to the provider
+        # The provider and the webhook listen to their own machine only.
+        self._relays: list[Process] = []
+        self._receiver: Process | None = None
         self._cable_out = deque(plan.cable_out)
         self._cable_in_at: float | None = None
         self.has_small_disk = False
@@ -294,6 +302,7 @@ class Site:
             "ANTHROPIC_BASE_URL": self.provider.url,
             "DATABASE_URL": database_url,
             "DJANGO_SETTINGS_MODULE": "batchsite.settings",
+            "NOTIFY_PRIVATE_HOSTS": "127.0.0.0/8",
             **plan.environment,
         }
         self.environment = clean_environment(self.data, **values)
@@ -317,6 +326,7 @@ class Site:
         """Raises TimeoutError."""
         self._start_simulator()
         self._start_webs()
+        self._start_receiver()
         wait_until(self.provider.is_up, "the simulator answers")
         wait_until(self.web_is_up, "the web servers answer")
         self._began = time.monotonic()
@@ -333,7 +343,8 @@ class Site:
     def stop(self) -> None:
         """End everything, at once."""
         running = [worker for worker, _life in filter(None, self._workers)]
-        for process in [*running, self._web, self._second_web, self._relay, self._simulator]:
+        others = [self._web, self._second_web, self._simulator, self._receiver, *self._relays]
+        for process in [*running, *others]:
             if process and not process.has_ended():
                 process.signal(signal.SIGKILL, group=True)
                 process.wait()
@@ -386,9 +397,7 @@ class Site:
             return False
 
     def _start_simulator(self) -> None:
-        folder, options = self.folder / "provider", dict(self.plan.simulator)
-        if self._second:
-            options["host"] = "0.0.0.0"  # noqa: S104 - of a test
+        folder, options = self.folder / "provider", self.plan.simulator
         self._simulator = Process(
             fork(
                 lambda: simulator_main(self.provider_port, folder, options),
@@ -397,12 +406,35 @@ class Site:
             )
         )
 
+    def _start_receiver(self) -> None:
+        """The webhook of the person."""
+        ports = self.folder / "ports"
+        main = partial(receiver_process.main, str(self._arrivals), str(ports))
+        self._receiver = Process(fork(main, self.logs / "receiver.log", self.environment))
+        wait_until(ports.exists, "the receiver of the webhook listens")
+        url, _mail_port = json.loads(ports.read_text())
+        adding = self.manage("notifications", "add", f"--owner={USER}", f"--webhook={url}")
+        adding.wait()
+        if adding.status:
+            raise RuntimeError((self.logs / "command.log").read_text())
+        if self._second:
+            here, local = self._second.first_address, "127.0.0.1"
+            port = urlsplit(url).port or 0
+            reached = partial(hosts.relay, here, local, self.provider_port, port)
+            asked = partial(hosts.relay, local, here, self.provider_port, port)
+            log = self.logs / "relay.log"
+            self._relays = [
+                Process(fork(reached, log, self.environment)),
+                self._fork_there(asked, "relay.log"),
+            ]
+
+    def arrivals(self) -> list[Arrival]:
+        """What the webhook got."""
+        return receiver_process.arrivals_in(self._arrivals)
+
     def _start_webs(self) -> None:
         self._start_web()
         if self._second:
-            port, address = self.provider_port, self._second.first_address
-            if self._relay is None:
-                self._relay = self._fork_there(lambda: hosts.relay(port, address), "relay.log")
             self._start_second_web()
 
     def _start_web(self) -> None:

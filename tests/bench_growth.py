@@ -27,13 +27,15 @@ UPLOADS, UPLOAD_BYTES = 4, 500_000_000
 @dataclass(frozen=True)
 class Size:
     """What a job of so many rows takes: seconds of all processes' processor time, seconds on the
-    clock, and MB at the most."""
+    clock, MB of memory at the most, and MB on disk when it is over: beside the upload the database,
+    the results and the finished CSV file."""
 
     rows: int
     cpu: float
     seconds: float
     worker_mb: float
     web_mb: float
+    disk_mb: float
     script_cpu: float
     script_seconds: float
     script_mb: float
@@ -52,11 +54,18 @@ def measure(rows: int) -> Size:
                 run = bench.run(source)
                 check_joined(source, folder / "joined.csv")
                 web, worker = bench.peaks()
+                disk = megabytes_in(folder / "data")
             finally:
                 bench.site.close()
         show_cpu(run.cpu, plain["cpu"])
     script = plain["cpu"]["all"], plain["all"], plain["peak_mb"]
-    return Size(rows, run.cpu["all"], run.seconds["all"], worker, web, *script)
+    return Size(rows, run.cpu["all"], run.seconds["all"], worker, web, disk, *script)
+
+
+def megabytes_in(folder: Path) -> float:
+    """Without what is given up when the disk is full."""
+    files = [path for path in folder.rglob("*") if path.is_file() and path.name != "ballast"]
+    return sum(path.stat().st_size for path in files) / 1e6
 
 
 def upload(bench: Bench, source: Path) -> None:
@@ -102,12 +111,13 @@ def main() -> None:
     if not chosen.uploads_only:
         sizes = [measure(int(rows)) for rows in chosen.rows.split(",")]
         print(f"\n{'rows':>12}{'CPU s':>9}{'a 100k':>9}{'clock s':>9}{'a 100k':>9}", end="")
-        print(f"{'worker':>9}{'web':>7}  | script: CPU a 100k, clock a 100k, MB")
+        print(f"{'worker':>9}{'web':>7}{'disk':>8}  | script: CPU a 100k, clock a 100k, MB")
         for size in sizes:
             times = size.rows / 100_000
             print(
                 f"{size.rows:>12,}{size.cpu:>9.1f}{size.cpu / times:>9.1f}{size.seconds:>9.1f}"
-                f"{size.seconds / times:>9.1f}{size.worker_mb:>9.0f}{size.web_mb:>7.0f}  | "
+                f"{size.seconds / times:>9.1f}{size.worker_mb:>9.0f}{size.web_mb:>7.0f}"
+                f"{size.disk_mb:>8.0f}  | "
                 f"{size.script_cpu / times:.1f}, {size.script_seconds / times:.1f}, "
                 f"{size.script_mb:.0f}"
             )

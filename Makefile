@@ -20,7 +20,8 @@ help:
 	@echo 'make lint     ruff, djade and mypy only'
 	@echo 'make format   put the code into its standard form'
 	@echo 'make bench    measure a job of 100,000 rows, each view and click (ARGS=--million:
-	@echo '              of 1,000,000, too; --growth: time and memory up to there), how good'
+	@echo '              of 1,000,000, too; --growth: time and memory up to there; --workers:'
+	@echo '              with several of them on PostgreSQL), how good'
 	@echo '              estimates are, and what idling costs'
 	@echo 'make mutants  put thirty faults into the code, one at a time: tests must notice each'
 	@echo 'make torture  a site under faults and kills, 200 times: RUNS=, SEED=, PARALLEL=,'
@@ -55,6 +56,7 @@ bench: $(INSTALLED_TESTS)
 	@.venv/bin/python -m tests.bench_pages $(ARGS)
 	@.venv/bin/python -m tests.bench_estimates
 	@.venv/bin/python -m tests.bench_growth $(ARGS)
+	@.venv/bin/python -m tests.bench_workers $(ARGS)
 	@.venv/bin/python -m tests.bench_idle
 	@.venv/bin/python -m tests.bench_load $(ARGS)
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -268,13 +268,15 @@ def test_a_file_that_cannot_be_read_can_be_replaced(
 
 
 def test_a_batch_in_progress_is_watched_to_its_end(
-    root: User, start_simulator: Callable[..., Simulator], drive: Drive
+    root: User, simulator: Simulator, drive: Drive
 ) -> None:
-    simulator = start_simulator(seconds=1, failures="none")
+    simulator.faults(stuck=True)
     job = external_batches.import_batch(
         root, made_elsewhere(simulator, ["a", "b"]), in_lines(["a", "b"])
     )
     assert job.batches.get().state == Batch.State.IN_PROGRESS
+    drive(job, until=lambda job: job.state == Job.State.WORKING)
+    simulator.faults(stuck=False)
     assert drive(job).good_count == 2
 
 

@@ -3,7 +3,6 @@ one that the provider accepted all the same is canceled, or its cost is counted.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -18,7 +17,7 @@ from jobs.worker import advance, due_times
 
 from ..conftest import Simulator
 from ..driven_jobs import Drive
-from .test_late import HIDDEN, has_ended
+from .test_late import HIDDEN, has_ended, is_canceled
 from .test_recovery import (
     ROWS,
     a_backup_that_comes_back,
@@ -45,9 +44,8 @@ def tried_twice(job: Job) -> bool:
 
 
 def test_what_a_try_cost_that_was_given_up_after_the_backup_is_counted(
-    alice: User, start_simulator: Callable[..., Simulator], drive: Drive
+    alice: User, simulator: Simulator, drive: Drive
 ) -> None:
-    simulator = start_simulator(seconds=0.5, failures="none")
     simulator.faults(create=[{"kind": "drop_after_accept"}], list_hide_seconds=HIDDEN)
     job = draft(alice, drive)
     confirm(job, alice)
@@ -68,17 +66,17 @@ def test_what_a_try_cost_that_was_given_up_after_the_backup_is_counted(
     assert (job.good_count, simulator.truth()["posts"]) == (len(ROWS), 2)
 
 
-def test_a_try_that_still_runs_is_canceled(
-    alice: User, start_simulator: Callable[..., Simulator], drive: Drive
-) -> None:
-    simulator = start_simulator(seconds=80_000, failures="none")
-    simulator.faults(create=[{"kind": "drop_after_accept"}], list_hide_seconds=HIDDEN)
+def test_a_try_that_still_runs_is_canceled(alice: User, simulator: Simulator, drive: Drive) -> None:
+    lost = [{"kind": "drop_after_accept"}]
+    simulator.faults(create=lost, list_hide_seconds=HIDDEN, stuck=True)
     job = draft(alice, drive)
     with a_backup_that_comes_back():
         confirm(job, alice)
         drive(job, until=tried_twice)
     recovery.restore()
     simulator.faults(list_hide_seconds=0)
+    drive(job, until=is_canceled)
+    simulator.faults(stuck=False)
     drive(job, until=has_ended)
     (first, second) = simulator.truth()["batches"]
     assert first["cancel_requested"] and not second["cancel_requested"]

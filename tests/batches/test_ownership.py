@@ -280,9 +280,8 @@ def test_a_batch_found_by_listing_that_is_gone_again_is_not_sent_again_by_itself
 
 @pytest.mark.parametrize("right_in_the_end", [True, False])
 def test_what_a_late_batch_cost_does_not_hang_on_one_look_at_its_counts(
-    alice: User, start_simulator: Callable[..., Simulator], drive: Drive, right_in_the_end: bool
+    alice: User, simulator: Simulator, drive: Drive, right_in_the_end: bool
 ) -> None:
-    simulator = start_simulator(seconds=0.5, failures="none")
     simulator.faults(create=[{"kind": "drop_after_accept"}], list_hide_seconds=600)
     job = confirmed(alice, ROWS)
     drive(job, until=lambda job: job.batches.filter(attempts=2).exists())

@@ -29,7 +29,7 @@ from jobs.provider import client, replies
 from jobs.rules.recipes import Recipe
 from jobs.worker import advance, due_times, sent_jobs, sweep
 
-from ..conftest import Simulator, change_job, send_again
+from ..conftest import Simulator, change_job, put_off_look, send_again
 from ..driven_jobs import RECIPE, Drive, joined, priced, upload
 
 ROWS = [[f"n{n}", "x"] for n in range(50)]
@@ -154,14 +154,18 @@ def test_a_job_that_is_a_draft_again_keeps_what_was_sent_and_sends_no_more(
 
 @pytest.mark.no_database
 def test_what_was_sent_of_a_draft_is_not_canceled_while_it_runs(
-    alice: User, start_simulator: Callable[..., Simulator], drive: Drive
+    alice: User, simulator: Simulator, drive: Drive
 ) -> None:
-    simulator = start_simulator(seconds=2, failures="none")
+    simulator.faults(stuck=True)
     job = draft(alice, drive)
     with a_backup_that_comes_back():
         confirm(job, alice)
         drive(job, until=sent(3))
     recovery.restore()
+    for _ in range(3):
+        put_off_look(0)
+        sweep.sweep()
+    simulator.faults(stuck=False)
     assert_whole(drive(job), simulator)
     assert not any(batch["cancel_requested"] for batch in simulator.truth()["batches"])
 

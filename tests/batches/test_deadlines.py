@@ -262,7 +262,7 @@ def test_answers_that_are_not_fetched_are_warned_of_five_times(
     noon = not_fetched.created_at
     assert noon is not None
     warned = []
-    for hours in range(1, 29 * 24):
+    for hours in [*range(1, 72), *range(72, 29 * 24, 6)]:
         monkeypatch.setattr(clock, "now", lambda now=noon + timedelta(hours=hours): now)
         for _ in range(2):
             before = not_fetched.job.events.count()

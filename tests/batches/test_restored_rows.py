@@ -60,8 +60,7 @@ def restore_and_die(monkeypatch: pytest.MonkeyPatch, after: int) -> None:
 
 
 @pytest.mark.no_database
-@pytest.mark.parametrize("after", [0, 1, 3, 7])
-@pytest.mark.parametrize("confirmed", [False, True], ids=["draft", "confirmed"])
+@pytest.mark.parametrize(("after", "confirmed"), [(0, False), (1, True), (3, True), (7, False)])
 def test_a_restore_that_dies_between_two_slices_is_gone_on_with(
     alice: User,
     simulator: Simulator,

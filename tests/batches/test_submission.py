@@ -61,6 +61,7 @@ def without_pauses(until: Callable[[Job], bool]) -> Callable[[Job], bool]:
 
     def look(job: Job) -> bool:
         now = timezone.now()
+        let_pass(Batch.objects.filter(state=Batch.State.UNKNOWN), timedelta(seconds=1))
         Batch.objects.filter(state__in=due_times.NEED_LOOK).update(next_action_at=now)
         DisownedBatch.objects.update(next_look_at=now)
         Job.objects.update(next_action_at=now)

@@ -79,7 +79,7 @@ def test_a_click_reads_the_workbook_as_a_person_means_it(
     text: str,
     after: tuple[str, list[str]],
 ) -> None:
-    job = draft(alice, name)
+    job = draft(alice, drive, name)
     page = page_of(client_alice, job)
     assert text in page
     options = {label: value for value, label in _BUTTON.findall(page)}
@@ -127,6 +127,6 @@ def test_check_says_the_same_and_names_the_flag(
 def test_hidden_rows_stand_first_under_the_question(
     alice: User, client_alice: Client, drive: Drive
 ) -> None:
-    page = page_of(client_alice, draft(alice, "hidden_rows.xlsx"))
+    page = page_of(client_alice, draft(alice, drive, "hidden_rows.xlsx"))
     asked = page.index("Did we read your file correctly?")
     assert asked < page.index("7 of 10 rows and the column “secret” are hidden")

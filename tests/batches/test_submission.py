@@ -167,7 +167,11 @@ def test_a_look_that_fails_is_no_look(alice: User, simulator: Simulator, drive: 
     job = confirmed(alice, ROWS)
     drive(job, until=lambda job: job.batches.filter(state=Batch.State.UNKNOWN).exists())
     times = absence.LOOKS_BEFORE_RESEND
-    failing = [{"kind": "status", "status": 500}, {"kind": "drop"}, {"kind": "cut"}]
+    failing: list[dict[str, Any]] = [
+        {"kind": "status", "status": 500},
+        {"kind": "drop"},
+        {"kind": "cut"},
+    ]
     simulator.faults(list=[{**fault, "times": times} for fault in failing], list_hide_seconds=600)
     for good in [0] * times * len(failing) + [1]:
         let_pass(job.batches.all(), timedelta(seconds=10))

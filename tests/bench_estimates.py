@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any
 
 # After conftest, which sets the environment up.
-from .conftest import SCRATCH, Simulator, drive_job, store_job
+from .conftest import SCRATCH, USUAL_SAMPLE, Simulator, drive_job, store_job
 
 # isort: split
 # After conftest, which sets the environment up.
@@ -21,7 +21,7 @@ from django.contrib.auth.models import User
 from django.core.management import call_command
 
 from jobs.actions import drafts, submissions
-from jobs.drafts import estimates
+from jobs.drafts import estimates, token_counts
 from jobs.drafts.trials import choose_rows
 from jobs.models import Job
 from jobs.rules.price_estimates import Estimate
@@ -163,6 +163,7 @@ def measure() -> None:
     """Price and send the jobs, and print how good the estimates were: on a site that has not run
     any job, and then, of other jobs, on the one that has run these."""
     settings.DATA_DIR = SCRATCH / "estimates"
+    token_counts.SAMPLE = USUAL_SAMPLE
     call_command("migrate", verbosity=0)
     owner = User.objects.create_user("bench")
     chance = random.Random(7)

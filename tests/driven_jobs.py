@@ -34,19 +34,25 @@ def priced(job: Job) -> bool:
     return bool(job.plan_sha256) and estimates.current(job) is not None
 
 
+def draft(owner: User, rows: list[list[str]], recipe: Recipe = RECIPE) -> Job:
+    """A job that was priced. Its rows are stored as if its file had been read, which takes longer
+    than all that comes after."""
+    job = store_job(
+        owner, Job.State.DRAFT, rows=rows, name="people", upload_name="people.csv", recipe=recipe
+    )
+    estimates.estimate_job(job)
+    job.refresh_from_db()
+    return job
+
+
 def confirmed(
     owner: User,
     rows: list[list[str]],
     recipe: Recipe = RECIPE,
     pilot: PilotChoice | None = None,
 ) -> Job:
-    """A job that was priced and confirmed, and not sent yet. Its rows are stored as if its file had
-    been read, which takes longer than all that comes after."""
-    job = store_job(
-        owner, Job.State.DRAFT, rows=rows, name="people", upload_name="people.csv", recipe=recipe
-    )
-    estimates.estimate_job(job)
-    job.refresh_from_db()
+    """A job that was priced and confirmed, and not sent yet."""
+    job = draft(owner, rows, recipe)
     assert submissions.confirm(job, job.plan_sha256, owner, pilot)
     return job
 

@@ -121,9 +121,19 @@ def look_on(times: Times, until: Callable[[], bool], most: float, short: bool = 
 LEAPS = {"2 h on": 2 * HOUR, "a month on": 30 * 24 * HOUR, "45 min back": -0.75 * HOUR}
 
 
-@pytest.mark.parametrize("restarted", [False, True])
-@pytest.mark.parametrize("after", [1.0, 1140.0])
-@pytest.mark.parametrize("leap", [*LEAPS])
+# Each leap soon after it was sent and shortly before the end of the wait, with a restart in one of
+# these cases: of any two of the three, all combinations.
+@pytest.mark.parametrize(
+    ("leap", "after", "restarted"),
+    [
+        ("2 h on", 1.0, False),
+        ("2 h on", 1140.0, True),
+        ("a month on", 1.0, True),
+        ("a month on", 1140.0, False),
+        ("45 min back", 1.0, False),
+        ("45 min back", 1140.0, True),
+    ],
+)
 def test_a_leap_neither_shortens_nor_stretches_the_wait_before_sending_again(
     doubtful: Callable[..., Job],
     simulator: Simulator,
@@ -164,7 +174,7 @@ def test_a_batch_that_is_listed_at_the_end_of_the_wait_is_paid_once_whatever_the
     assert_sent_once(simulator, Job.objects.get(pk=job.pk))
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(4))
 def test_no_row_of_leaps_shortens_the_wait(
     doubtful: Callable[..., Job], simulator: Simulator, times: Times, seed: int
 ) -> None:

@@ -64,7 +64,8 @@ def delete(path: Path) -> None:
 
 
 Damage = Callable[[Path], None]
-any_damage = pytest.mark.parametrize("damage", [truncate, flip, delete])
+DAMAGES: list[Damage] = [truncate, flip, delete]
+any_damage = pytest.mark.parametrize("damage", DAMAGES)
 
 
 def finished(alice: User, drive: Drive, rows: list[list[str]] = ROWS) -> Job:
@@ -203,56 +204,56 @@ def test_what_is_noted_of_files_goes_with_them(alice: User, make_job: MakeJob) -
 # --- Results as received --------------------------------------------------------------------------
 
 
-@any_damage
 @pytest.mark.parametrize("address", ["joined", "batch"])
 def test_damaged_results_are_said_and_fetched_again(
     alice: User,
     client_alice: Client,
     simulator: Simulator,
     drive: Drive,
-    damage: Damage,
     address: str,
 ) -> None:
     job = finished(alice, drive)
     whole = received(job).read_bytes()
     before = list(job.rows.order_by("number").values())
-    damage(received(job))
     url = {
         "joined": reverse("download", args=[job.pk, "raw"]),
         "batch": reverse("batch_raw", args=[job.pk, 1]),
     }[address]
-    answer = client_alice.get(url)
-    if damage is flip:
-        with pytest.raises(DamagedResults):
-            content(answer)
-    else:
-        page = said(client_alice, answer)
-        assert "The results file of batch 1" in page and "fetching it again" in page
-    details = client_alice.get(f"/jobs/{job.pk}/?tab=details").content.decode()
-    assert "We’re fetching it again." in details
-    job = drive(job, until=is_restored)
-    assert content(client_alice.get(url)) == whole
-    assert list(job.rows.order_by("number").values()) == before, "rows are left alone"
-    assert received(job).stat().st_mode & 0o777 == 0o440
-    assert "was fetched again and is whole" in job.events.last().text  # type: ignore[union-attr]  # it is there
+    for damage in DAMAGES:
+        damage(received(job))
+        answer = client_alice.get(url)
+        if damage is flip:
+            with pytest.raises(DamagedResults):
+                content(answer)
+        else:
+            page = said(client_alice, answer)
+            assert "The results file of batch 1" in page and "fetching it again" in page, damage
+        details = client_alice.get(f"/jobs/{job.pk}/?tab=details").content.decode()
+        assert "We’re fetching it again." in details
+        job = drive(job, until=is_restored)
+        assert content(client_alice.get(url)) == whole, damage
+        assert list(job.rows.order_by("number").values()) == before, "rows are left alone"
+        assert received(job).stat().st_mode & 0o777 == 0o440
+        assert "was fetched again and is whole" in job.events.last().text  # type: ignore[union-attr]  # it is there
     assert simulator.truth()["posts"] == 1, "nothing is sent"
 
 
-@any_damage
 def test_the_command_fails_on_damaged_results_and_leaves_no_file(
-    alice: User, simulator: Simulator, drive: Drive, tmp_path: Path, damage: Damage
+    alice: User, simulator: Simulator, drive: Drive, tmp_path: Path
 ) -> None:
     job = finished(alice, drive)
     whole = received(job).read_bytes()
-    damage(received(job))
     output = tmp_path / "out.jsonl"
-    status, why = refusal("export", job.pk, "--format", "raw", "--output", output)
-    assert status == 1
-    assert "The results file of batch 1" in why and "fetching it again" in why
-    assert not list(tmp_path.glob("out*"))
-    drive(job, until=is_restored)
-    run("export", job.pk, "--format", "raw", "--output", output)
-    assert output.read_bytes() == whole
+    for damage in DAMAGES:
+        damage(received(job))
+        status, why = refusal("export", job.pk, "--format", "raw", "--output", output)
+        assert status == 1, damage
+        assert "The results file of batch 1" in why and "fetching it again" in why
+        assert not list(tmp_path.glob("out*"))
+        drive(job, until=is_restored)
+        run("export", job.pk, "--format", "raw", "--output", output)
+        assert output.read_bytes() == whole
+        output.unlink()
 
 
 def test_what_goes_to_stdout_ends_with_an_error(
@@ -293,24 +294,24 @@ def test_what_the_provider_no_longer_has_is_said_plainly(
     drive(job, until=lambda job: job.batches.exclude(damage="").exists())
 
 
-@pytest.mark.parametrize("kind", ["missing_line", "clean_early_end", "foreign_nonce"])
 def test_only_the_very_file_that_was_stored_takes_its_place(
-    alice: User, client_alice: Client, simulator: Simulator, drive: Drive, kind: str
+    alice: User, client_alice: Client, simulator: Simulator, drive: Drive
 ) -> None:
     job = finished(alice, drive)
     whole = received(job).read_bytes()
-    truncate(received(job))
-    half = received(job).read_bytes()
-    simulator.faults(results=[{"kind": kind}] * stored_results.TRIES)
     url = reverse("batch_raw", args=[job.pk, 1])
-    client_alice.get(url)
-    drive(job, until=lambda job: job.batches.exclude(damage="").exists())
-    assert received(job).read_bytes() == half, "what is left of it is kept"
-    assert list(received(job).parent.iterdir()) == [received(job)]
-    assert stored_results.OTHERS_NOW in said(client_alice, client_alice.get(url))
-    # The person asked once more, and now the provider has it.
-    drive(job, until=is_restored)
-    assert content(client_alice.get(url)) == whole
+    for kind in ("missing_line", "clean_early_end", "foreign_nonce"):
+        truncate(received(job))
+        half = received(job).read_bytes()
+        simulator.faults(results=[{"kind": kind}] * stored_results.TRIES)
+        client_alice.get(url)
+        drive(job, until=lambda job: job.batches.exclude(damage="").exists())
+        assert received(job).read_bytes() == half, f"what is left of it is kept ({kind})"
+        assert list(received(job).parent.iterdir()) == [received(job)]
+        assert stored_results.OTHERS_NOW in said(client_alice, client_alice.get(url))
+        # The person asked once more, and now the provider has it.
+        drive(job, until=is_restored)
+        assert content(client_alice.get(url)) == whole
 
 
 def test_a_provider_that_cannot_be_asked_is_asked_until_it_can(
@@ -335,14 +336,12 @@ def test_a_file_that_was_put_back_is_whole_again(
     drive(job, until=is_restored)
 
 
-@any_damage
 def test_what_arrived_of_incomplete_results_is_not_given_out_damaged(
     alice: User,
     client_alice: Client,
     simulator: Simulator,
     drive: Drive,
     monkeypatch: pytest.MonkeyPatch,
-    damage: Damage,
 ) -> None:
     simulator.faults(results=[{"kind": "clean_early_end"}] * 50)
     monkeypatch.setattr("jobs.rules.result_proof.TRIES", 1)
@@ -353,20 +352,22 @@ def test_what_arrived_of_incomplete_results_is_not_given_out_damaged(
     assert part == files.incomplete_path(batch).read_bytes()
     assert content(client_alice.get(reverse("download", args=[job.pk, "raw"]))) == part
     assert batch.results_sha256
-    damage(files.incomplete_path(batch))
-    if damage is flip:
-        with pytest.raises(DamagedResults):
-            content(client_alice.get(url))
-    else:
-        page = said(client_alice, client_alice.get(url))
-        assert "The file with what arrived of batch 1" in page and "cannot be restored" in page
-    status, why = refusal("export", job.pk, "--format", "raw", "--output", "-")
-    assert status == 1 and "what arrived of batch 1" in why
+    for damage in DAMAGES:
+        damage(files.incomplete_path(batch))
+        if damage is flip:
+            with pytest.raises(DamagedResults):
+                content(client_alice.get(url))
+        else:
+            page = said(client_alice, client_alice.get(url))
+            assert "The file with what arrived of batch 1" in page and "cannot be restored" in page
+        status, why = refusal("export", job.pk, "--format", "raw", "--output", "-")
+        assert status == 1 and "what arrived of batch 1" in why, damage
+        files.incomplete_path(batch).unlink(missing_ok=True)
+        files.incomplete_path(batch).write_bytes(part)
 
 
-@any_damage
 def test_results_that_fit_no_row_are_not_read_from_a_damaged_file(
-    root: User, client_root: Client, simulator: Simulator, drive: Drive, damage: Damage
+    root: User, client_root: Client, simulator: Simulator, drive: Drive
 ) -> None:
     batch_id = made_elsewhere(simulator, ["k1", "k2", "stray"])
     rows = [["name", "key"], ["Ann", "k1"], ["Ben", "k2"]]
@@ -374,16 +375,17 @@ def test_results_that_fit_no_row_are_not_read_from_a_damaged_file(
     url = reverse("download", args=[job.pk, "problems"])
     whole = content(client_root.get(url))
     assert b"stray" in whole
-    damage(received(job))
-    if damage is flip:
-        with pytest.raises(DamagedResults):
-            content(client_root.get(url))
-    else:
-        assert "The results file of batch 1" in said(client_root, client_root.get(url))
-    status, why = refusal("export", job.pk, "--problem-file", "--output", "-")
-    assert status == 1 and "The results file of batch 1" in why
-    job = drive(job, until=is_restored)
-    assert content(client_root.get(url)) == whole
+    for damage in DAMAGES:
+        damage(received(job))
+        if damage is flip:
+            with pytest.raises(DamagedResults):
+                content(client_root.get(url))
+        else:
+            assert "The results file of batch 1" in said(client_root, client_root.get(url))
+        status, why = refusal("export", job.pk, "--problem-file", "--output", "-")
+        assert status == 1 and "The results file of batch 1" in why, damage
+        job = drive(job, until=is_restored)
+        assert content(client_root.get(url)) == whole
 
 
 # --- Uploads --------------------------------------------------------------------------------------

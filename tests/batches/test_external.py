@@ -6,7 +6,8 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -268,13 +269,15 @@ def test_a_file_that_cannot_be_read_can_be_replaced(
 
 
 def test_a_batch_in_progress_is_watched_to_its_end(
-    root: User, start_simulator: Callable[..., Simulator], drive: Drive
+    root: User, simulator: Simulator, drive: Drive
 ) -> None:
-    simulator = start_simulator(seconds=1, failures="none")
+    simulator.faults(stuck=True)
     job = external_batches.import_batch(
         root, made_elsewhere(simulator, ["a", "b"]), in_lines(["a", "b"])
     )
     assert job.batches.get().state == Batch.State.IN_PROGRESS
+    drive(job, until=lambda job: job.state == Job.State.WORKING)
+    simulator.faults(stuck=False)
     assert drive(job).good_count == 2
 
 
@@ -314,30 +317,23 @@ def test_what_did_arrive_of_incomplete_results_can_be_used(
     assert drive(job).tally.causes == [("errored", "lost", 1), ("good", "", 2)]
 
 
-@pytest.mark.parametrize(
-    ("owner", "name"),
-    [
-        (reading, "attach_file"),
-        (reading, "_settle"),
-        (files, "keep"),
-        (result_rows, "store"),
-        (result_rows, "say_what_fits"),
-        (finishing, "finish_job"),
-    ],
-)
-@pytest.mark.parametrize("when", ["before", "after"])
-def test_a_worker_that_dies_in_the_middle_goes_on_where_it_was(
-    root: User,
-    simulator: Simulator,
-    drive: Drive,
-    monkeypatch: pytest.MonkeyPatch,
-    owner: Any,
-    name: str,
-    when: str,
-) -> None:
-    class Died(BaseException):
-        pass
+class Died(BaseException):
+    """What nobody catches, as nobody catches SIGKILL."""
 
+
+DEATHS: list[tuple[Any, str]] = [
+    (reading, "attach_file"),
+    (reading, "_settle"),
+    (files, "keep"),
+    (result_rows, "store"),
+    (result_rows, "say_what_fits"),
+    (finishing, "finish_job"),
+]
+
+
+@contextmanager
+def death(owner: Any, name: str, when: str) -> Iterator[None]:
+    """The worker dies `when` it has done this, or is about to."""
     original = getattr(owner, name)
 
     def dies(*args: Any, **kwargs: Any) -> Any:
@@ -345,15 +341,25 @@ def test_a_worker_that_dies_in_the_middle_goes_on_where_it_was(
             original(*args, **kwargs)
         raise Died
 
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Died):
+        patch.setattr(owner, name, dies)
+        yield
+        pytest.fail(f"{name} was not called")
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_worker_that_dies_in_the_middle_goes_on_where_it_was(
+    root: User, simulator: Simulator, drive: Drive, when: str
+) -> None:
     batch_id = made_elsewhere(simulator, ["k1", "k2", "stray"])
     rows = [["key"], ["k2"], ["other"], ["k1"]]
     job = external_batches.import_batch(root, batch_id, in_table(rows), id_column="key")
-    with monkeypatch.context() as patch, pytest.raises(Died):
-        patch.setattr(owner, name, dies)
-        drive(job)
-    again = {"lease_until": None, "lease_owner": "", "next_action_at": clock.now()}
-    Job.objects.filter(pk=job.pk).update(**again)
-    Batch.objects.update(next_action_at=None)
+    for owner, name in DEATHS:
+        with death(owner, name, when):
+            drive(job)
+        again = {"lease_until": None, "lease_owner": "", "next_action_at": clock.now()}
+        Job.objects.filter(pk=job.pk).update(**again)
+        Batch.objects.update(next_action_at=None)
     job = drive(job)
     assert [row.outcome for row in job.rows.in_order()] == ["good", "left_out", "good"]
     assert is_its_own("k2", job.rows.get(number=1).answer)

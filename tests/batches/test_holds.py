@@ -88,13 +88,14 @@ def test_each_try_during_a_pause_waits_longer_and_only_one_job_tries(
 
 
 def test_a_key_that_cannot_read_is_said_and_tried_on(
-    alice: User, start_simulator: Callable[..., Simulator], drive: Drive
+    alice: User, simulator: Simulator, drive: Drive
 ) -> None:
-    simulator = start_simulator(seconds=1, failures="none")
+    simulator.faults(stuck=True)
     job = confirmed(alice, ROWS)
     drive(job, until=lambda job: job.state == Job.State.WORKING)
     simulator.faults(list=[{"kind": "status", "status": 401, "times": 3}])
     drive(job, until=lambda _job: "key" in Heartbeat.get().provider_trouble)
+    simulator.faults(stuck=False)
     job = drive(job)
     assert job.good_count == len(ROWS)
     assert not Heartbeat.get().provider_trouble
@@ -104,10 +105,9 @@ def test_a_key_that_cannot_read_is_said_and_tried_on(
 
 
 def test_a_job_larger_than_the_providers_queue_is_fed_in_as_there_is_room(
-    alice: User, start_simulator: Callable[..., Simulator], drive: Drive, settings: Any
+    alice: User, simulator: Simulator, drive: Drive, settings: Any
 ) -> None:
     settings.BATCH_MAX_REQUESTS = 40
-    simulator = start_simulator(seconds=0, failures="none")
     simulator.faults(queue_limit=90, queue_retry_after=1, stuck=True)
     rows = [[f"n{n}", "x"] for n in range(200)]
     job = confirmed(alice, rows)
@@ -150,7 +150,7 @@ def test_after_the_provider_was_full_the_job_with_less_there_goes_first(
 
 def test_room_at_the_provider_goes_to_the_job_that_has_less_there(
     alice: User,
-    start_simulator: Callable[..., Simulator],
+    simulator: Simulator,
     drive: Drive,
     settings: Any,
     monkeypatch: pytest.MonkeyPatch,
@@ -158,7 +158,6 @@ def test_room_at_the_provider_goes_to_the_job_that_has_less_there(
     """The second job is not kept waiting until the first one has been sent."""
     settings.BATCH_MAX_REQUESTS = 20
     monkeypatch.setattr(holds, "FIRST_GO", timedelta(minutes=1))
-    simulator = start_simulator(seconds=0, failures="none")
     simulator.faults(stuck=True, queue_limit=30, queue_retry_after=1)
     first = confirmed(alice, [[f"a{n}", "x"] for n in range(120)])
     drive(first, until=lambda _job: Sending.get().crowded_at is not None)

@@ -1,20 +1,22 @@
-"""The last look before a batch is sent, and what a later try is compared with."""
+"""The last look before a batch is sent, when it is looked for, and what is taken for it."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
 
 from jobs.batches import absence, reconciliation
-from jobs.models import Absence, Batch, Job, SubmissionEvent
+from jobs.models import Absence, Batch, Job, SubmissionEvent, clock
 from jobs.provider.replies import BatchInfo
 from jobs.worker import sweep
 
-from ..conftest import Simulator
+from ..conftest import Simulator, let_pass
 from ..driven_jobs import Drive, confirmed
-from .test_submission import ROWS, foreign_batch
+from .test_submission import ROWS, foreign_batch, listed, unknown_batch
 
 
 @pytest.fixture(autouse=True)
@@ -69,3 +71,27 @@ def test_a_later_try_is_compared_with_the_list_before_the_first(
     drive(job)
     assert simulator.truth()["posts"] == 3
     assert job.batches.get().baseline_ids == before
+
+
+def test_a_batch_is_not_looked_for_while_its_post_may_be_under_way(
+    alice: User, simulator: Simulator, drive: Drive, settings: Any
+) -> None:
+    """It may still arrive, and a list without it says nothing."""
+    settings.SUBMIT_DEADLINE_SECONDS = 600
+    simulator.faults(create=[{"kind": "drop_after_accept"}], list_hide_seconds=600)
+    job = confirmed(alice, ROWS)
+    drive(job, until=lambda job: job.batches.filter(state=Batch.State.UNKNOWN).exists())
+    for passed, looks in ((0, 0), (590, 0), (20, 1)):
+        let_pass(job.batches.all(), timedelta(seconds=passed))
+        job.batches.update(next_action_at=clock.now())
+        Job.objects.update(next_action_at=clock.now())
+        sweep.sweep()
+        assert job.batches.get().empty_looks == looks, f"after {passed} seconds more"
+
+
+def test_a_batch_of_ours_is_taken_for_no_other(alice: User, make_job: Callable[..., Job]) -> None:
+    job = make_job(alice, state=Job.State.SUBMITTING)
+    unknown_batch(job, 1, 5, state=Batch.State.IN_PROGRESS, provider_id="msgbatch_1")
+    other = unknown_batch(job, 2, 5)
+    found = [listed("msgbatch_1", 4), listed("msgbatch_2", 4)]
+    assert reconciliation.candidates(other, found) == found[1:]

@@ -3,7 +3,6 @@ one that the provider accepted all the same is canceled, or its cost is counted.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -17,14 +16,13 @@ from jobs.spending import ledger
 from jobs.worker import advance, due_times
 
 from ..conftest import Simulator
-from ..driven_jobs import Drive
-from .test_late import HIDDEN, has_ended
+from ..driven_jobs import Drive, draft
+from .test_late import HIDDEN, has_ended, is_canceled
 from .test_recovery import (
     ROWS,
     a_backup_that_comes_back,
     assert_nothing_is_sent,
     confirm,
-    draft,
     with_a_key,
 )
 
@@ -45,11 +43,10 @@ def tried_twice(job: Job) -> bool:
 
 
 def test_what_a_try_cost_that_was_given_up_after_the_backup_is_counted(
-    alice: User, start_simulator: Callable[..., Simulator], drive: Drive
+    alice: User, simulator: Simulator, drive: Drive
 ) -> None:
-    simulator = start_simulator(seconds=0.5, failures="none")
     simulator.faults(create=[{"kind": "drop_after_accept"}], list_hide_seconds=HIDDEN)
-    job = draft(alice, drive)
+    job = draft(alice, ROWS)
     confirm(job, alice)
     with a_backup_that_comes_back():
         drive(job, until=tried_twice)
@@ -68,17 +65,17 @@ def test_what_a_try_cost_that_was_given_up_after_the_backup_is_counted(
     assert (job.good_count, simulator.truth()["posts"]) == (len(ROWS), 2)
 
 
-def test_a_try_that_still_runs_is_canceled(
-    alice: User, start_simulator: Callable[..., Simulator], drive: Drive
-) -> None:
-    simulator = start_simulator(seconds=80_000, failures="none")
-    simulator.faults(create=[{"kind": "drop_after_accept"}], list_hide_seconds=HIDDEN)
-    job = draft(alice, drive)
+def test_a_try_that_still_runs_is_canceled(alice: User, simulator: Simulator, drive: Drive) -> None:
+    lost = [{"kind": "drop_after_accept"}]
+    simulator.faults(create=lost, list_hide_seconds=HIDDEN, stuck=True)
+    job = draft(alice, ROWS)
     with a_backup_that_comes_back():
         confirm(job, alice)
         drive(job, until=tried_twice)
     recovery.restore()
     simulator.faults(list_hide_seconds=0)
+    drive(job, until=is_canceled)
+    simulator.faults(stuck=False)
     drive(job, until=has_ended)
     (first, second) = simulator.truth()["batches"]
     assert first["cancel_requested"] and not second["cancel_requested"]
@@ -91,7 +88,7 @@ def test_what_the_backup_knows_of_it_is_not_counted_twice(
 ) -> None:
     """The first try had been given up when the backup was made."""
     simulator.faults(create=[{"kind": "drop_after_accept"}], list_hide_seconds=HIDDEN)
-    job = draft(alice, drive)
+    job = draft(alice, ROWS)
     confirm(job, alice)
     with monkeypatch.context() as patch:
         patch.setattr(advance, "TURN", -due_times.SAFETY)  # one step a sweep
@@ -109,7 +106,7 @@ def test_what_was_watched_for_in_the_backup_is_watched_for_again(
 ) -> None:
     """The backup is from three days ago. What turned up in the time after it is forgotten."""
     simulator.faults(create=[{"kind": "drop_after_accept"}], list_hide_seconds=HIDDEN)
-    job = draft(alice, drive)
+    job = draft(alice, ROWS)
     confirm(job, alice)
     drive(job, until=tried_twice)
     backup = clock.now() - timedelta(days=3)
@@ -118,7 +115,7 @@ def test_what_was_watched_for_in_the_backup_is_watched_for_again(
     simulator.faults(list_hide_seconds=0)
     drive(job)
     assert not LateBatch.objects.exists()
-    other = draft(alice, drive, [["more", "x"]])
+    other = draft(alice, [["more", "x"]])
     with a_backup_that_comes_back():
         confirm(other, alice)
         drive(other)
@@ -131,7 +128,7 @@ def test_what_turned_up_late_before_the_backup_does_not_become_the_batch(
     alice: User, simulator: Simulator, drive: Drive
 ) -> None:
     """Its cost counts already. The last try, which is in doubt, is looked for."""
-    job = draft(alice, drive)
+    job = draft(alice, ROWS)
     confirm(job, alice)
     with a_backup_that_comes_back():
         drive(job, until=lambda job: job.batches.exclude(provider_id=None).exists())

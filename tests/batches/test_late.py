@@ -55,13 +55,16 @@ def has_ended(job: Job) -> bool:
     return LateBatch.objects.filter(batch__job=job).exclude(ended_at=None).exists()
 
 
+def is_canceled(job: Job) -> bool:
+    return LateBatch.objects.filter(batch__job=job).exclude(cancel_sent_at=None).exists()
+
+
 def test_a_batch_that_turns_up_late_is_canceled_at_once_and_shown(
-    alice: User, start_simulator: Callable[..., Simulator], drive: Drive
+    alice: User, simulator: Simulator, drive: Drive
 ) -> None:
-    simulator = start_simulator(seconds=0.5, failures="none")
     simulator.faults(stuck=True)
     job = sent_twice(alice, simulator, drive)
-    drive(job, until=lambda _job: LateBatch.objects.exclude(cancel_sent_at=None).exists())
+    drive(job, until=is_canceled)
     simulator.faults(stuck=False)
     job = drive(job, until=has_ended)
     found = LateBatch.objects.get()
@@ -79,10 +82,9 @@ def test_a_batch_that_turns_up_late_is_canceled_at_once_and_shown(
 
 
 def test_what_a_late_batch_had_finished_is_counted_to_the_token(
-    alice: User, start_simulator: Callable[..., Simulator], drive: Drive
+    alice: User, simulator: Simulator, drive: Drive
 ) -> None:
     """It has ended before it is listed: nothing can be canceled, and both are paid."""
-    simulator = start_simulator(seconds=0.5, failures="none")
     job = sent_twice(alice, simulator, drive)
     job = drive(job)
     drive(job, until=has_ended)
@@ -93,16 +95,18 @@ def test_what_a_late_batch_had_finished_is_counted_to_the_token(
 
 
 def test_a_stopped_job_watches_for_its_batch_as_well(
-    alice: User, start_simulator: Callable[..., Simulator], drive: Drive
+    alice: User, simulator: Simulator, drive: Drive
 ) -> None:
-    simulator = start_simulator(seconds=80_000, failures="none")
-    simulator.faults(create=[{"kind": "drop_after_accept"}], list_hide_seconds=HIDDEN)
+    lost = [{"kind": "drop_after_accept"}]
+    simulator.faults(create=lost, list_hide_seconds=HIDDEN, stuck=True)
     job = confirmed(alice, ROWS)
     drive(job, until=lambda job: job.batches.filter(state=Batch.State.UNKNOWN).exists())
     assert submissions.stop_job(job, alice)
     job = drive(job)
     assert job.batches.get().state == Batch.State.CANCELED
     simulator.faults(list_hide_seconds=0)
+    drive(job, until=is_canceled)
+    simulator.faults(stuck=False)
     drive(job, until=has_ended)
     assert simulator.truth()["posts"] == 1
     assert simulator.truth()["batches"][0]["cancel_requested"]
@@ -381,10 +385,9 @@ def test_what_another_programs_batch_cost_is_never_counted(
 
 
 def test_a_batch_is_deleted_with_its_late_one_only_when_that_is_counted(
-    alice: User, start_simulator: Callable[..., Simulator], drive: Drive
+    alice: User, simulator: Simulator, drive: Drive
 ) -> None:
     """What the late one cost is not to be had once its results are gone."""
-    simulator = start_simulator(seconds=0.5, failures="none")
     job = drive(sent_twice(alice, simulator, drive))
     batch = job.batches.get()
     (other,) = {one["id"] for one in simulator.truth()["batches"]} - {batch.provider_id}

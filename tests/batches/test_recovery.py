@@ -29,8 +29,8 @@ from jobs.provider import client, replies
 from jobs.rules.recipes import Recipe
 from jobs.worker import advance, due_times, sent_jobs, sweep
 
-from ..conftest import Simulator, change_job, send_again
-from ..driven_jobs import RECIPE, Drive, joined, priced, upload
+from ..conftest import Simulator, change_job, put_off_look, send_again
+from ..driven_jobs import RECIPE, Drive, draft, joined, priced
 
 ROWS = [[f"n{n}", "x"] for n in range(50)]
 
@@ -59,12 +59,6 @@ def without_the_journal(settings: Any) -> Iterator[None]:
     aside = path.rename(path.with_name("aside"))
     yield
     aside.rename(path)
-
-
-def draft(alice: User, drive: Drive, rows: list[list[str]] = ROWS, recipe: Recipe = RECIPE) -> Job:
-    job = drive(upload(alice, rows), until=lambda job: job.state == Job.State.DRAFT)
-    assert drafts.save_recipe(job, recipe, job.owner)
-    return drive(job, until=priced)
 
 
 def confirm(job: Job, alice: User) -> None:
@@ -101,7 +95,7 @@ def assert_whole(job: Job, simulator: Simulator) -> None:
 def test_a_job_that_went_out_after_the_backup_gets_its_batches_back(
     alice: User, simulator: Simulator, drive: Drive
 ) -> None:
-    job = draft(alice, drive)
+    job = draft(alice, ROWS)
     confirm(job, alice)
     with a_backup_that_comes_back():
         drive(job)
@@ -120,7 +114,7 @@ def test_a_backup_from_the_middle_of_sending(
 ) -> None:
     """One batch is known, one is planned, and of one there is nothing in the database."""
     monkeypatch.setattr(advance, "TURN", -due_times.SAFETY)  # one step a sweep
-    job = draft(alice, drive)
+    job = draft(alice, ROWS)
     confirm(job, alice)
     drive(job, until=sent(1))
     drive(job, until=lambda job: job.batches.filter(state=Batch.State.PLANNED).exists())
@@ -137,7 +131,7 @@ def test_a_job_that_is_a_draft_again_keeps_what_was_sent_and_sends_no_more(
     alice: User, simulator: Simulator, drive: Drive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(advance, "TURN", -due_times.SAFETY)
-    job = draft(alice, drive)
+    job = draft(alice, ROWS)
     with a_backup_that_comes_back():
         confirm(job, alice)
         drive(job, until=sent(2))
@@ -154,14 +148,18 @@ def test_a_job_that_is_a_draft_again_keeps_what_was_sent_and_sends_no_more(
 
 @pytest.mark.no_database
 def test_what_was_sent_of_a_draft_is_not_canceled_while_it_runs(
-    alice: User, start_simulator: Callable[..., Simulator], drive: Drive
+    alice: User, simulator: Simulator, drive: Drive
 ) -> None:
-    simulator = start_simulator(seconds=2, failures="none")
-    job = draft(alice, drive)
+    simulator.faults(stuck=True)
+    job = draft(alice, ROWS)
     with a_backup_that_comes_back():
         confirm(job, alice)
         drive(job, until=sent(3))
     recovery.restore()
+    for _ in range(3):
+        put_off_look(0)
+        sweep.sweep()
+    simulator.faults(stuck=False)
     assert_whole(drive(job), simulator)
     assert not any(batch["cancel_requested"] for batch in simulator.truth()["batches"])
 
@@ -170,7 +168,7 @@ def test_what_was_sent_of_a_draft_is_not_canceled_while_it_runs(
 def test_the_worker_never_sees_a_part_of_a_restored_job(
     alice: User, simulator: Simulator, drive: Drive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job = draft(alice, drive)
+    job = draft(alice, ROWS)
     with transaction.atomic():
         confirm(job, alice)
         drive(job)
@@ -201,7 +199,7 @@ def test_the_worker_never_sees_a_part_of_a_restored_job(
 def test_a_job_that_was_confirmed_again_after_the_backup_is_not_sent_again(
     alice: User, simulator: Simulator, drive: Drive
 ) -> None:
-    job = draft(alice, drive)
+    job = draft(alice, ROWS)
     with a_backup_that_comes_back():
         confirm(job, alice)
         drive(job)
@@ -217,7 +215,7 @@ def test_a_job_that_was_confirmed_again_with_another_prompt_sends_no_more(
     alice: User, simulator: Simulator, drive: Drive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(advance, "TURN", -due_times.SAFETY)
-    job = draft(alice, drive)
+    job = draft(alice, ROWS)
     with a_backup_that_comes_back():
         confirm(job, alice)
         drive(job, until=sent(2))
@@ -247,7 +245,7 @@ def test_rows_that_were_stopped_although_they_had_been_sent_get_their_answers(
     planned: bool,
 ) -> None:
     """The journal was away as well, so that the stop seemed to be all."""
-    job = draft(alice, drive)
+    job = draft(alice, ROWS)
     confirm(job, alice)
     if planned:
         with monkeypatch.context() as patch:
@@ -270,7 +268,7 @@ def test_rows_that_were_stopped_although_they_had_been_sent_get_their_answers(
 def test_a_submission_without_an_answer_in_the_journal_is_looked_for(
     alice: User, simulator: Simulator, drive: Drive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job = draft(alice, drive)
+    job = draft(alice, ROWS)
     confirm(job, alice)
     write = journal.write
     with a_backup_that_comes_back(), monkeypatch.context() as patch:
@@ -289,7 +287,7 @@ def test_a_submission_without_an_answer_in_the_journal_is_looked_for(
 def test_rows_that_were_sent_again_after_the_backup_are_not_sent_a_third_time(
     alice: User, simulator: Simulator, drive: Drive
 ) -> None:
-    job = draft(alice, drive)
+    job = draft(alice, ROWS)
     confirm(job, alice)
     simulator.faults(expire_share=0.5)
     job = drive(job)
@@ -312,7 +310,7 @@ def test_rows_that_were_sent_twice_since_the_backup_come_back_one_after_the_othe
     alice: User, simulator: Simulator, drive: Drive, settings: Any, was_a_draft: bool
 ) -> None:
     settings.BATCH_MAX_REQUESTS = 100
-    job = draft(alice, drive)
+    job = draft(alice, ROWS)
     if not was_a_draft:
         confirm(job, alice)
     simulator.faults(expire_share=0.5)
@@ -340,7 +338,7 @@ def test_a_batch_with_gaps_everywhere_gets_its_rows_back(
     settings.BATCH_MAX_REQUESTS = 10_000
     monkeypatch.setattr(planning, "USUAL_BATCHES", 1)
     rows = [[f"n{n}", "x" if n % 2 else ""] for n in range(2_100)]
-    job = draft(alice, drive, rows, Recipe("{{text}}", "", RECIPE.model, 300))
+    job = draft(alice, rows, Recipe("{{text}}", "", RECIPE.model, 300))
     confirm(job, alice)
     with a_backup_that_comes_back():
         drive(job)
@@ -362,7 +360,7 @@ def test_a_backup_from_the_moment_of_sending_knows_the_attempt_and_not_its_answe
 ) -> None:
     """And what was sent is not in the provider's list any more, because the job was deleted."""
     settings.BATCH_MAX_REQUESTS = 100
-    job = draft(alice, drive)
+    job = draft(alice, ROWS)
     confirm(job, alice)
     points = []
     create = client.create_batch
@@ -399,7 +397,7 @@ def test_a_refusal_says_nothing_of_a_later_attempt(
 ) -> None:
     """The second attempt was accepted, and the power went before the journal said so."""
     settings.BATCH_MAX_REQUESTS = 100
-    job = draft(alice, drive)
+    job = draft(alice, ROWS)
     confirm(job, alice)
     simulator.faults(create=[{"kind": "reject_429", "retry_after": 1}])
     write = journal.write
@@ -425,7 +423,7 @@ def test_what_was_refused_goes_on_with_the_next_attempt(
 ) -> None:
     """An old backup comes back twice: attempts are told apart by their numbers."""
     settings.BATCH_MAX_REQUESTS = 100
-    job = draft(alice, drive)
+    job = draft(alice, ROWS)
     confirm(job, alice)
     with monkeypatch.context() as patch:
         patch.setattr(advance, "TURN", -due_times.SAFETY)
@@ -444,7 +442,7 @@ def test_what_was_refused_goes_on_with_the_next_attempt(
 
 
 def test_what_was_refused_is_simply_sent(alice: User, simulator: Simulator, drive: Drive) -> None:
-    job = draft(alice, drive)
+    job = draft(alice, ROWS)
     confirm(job, alice)
     simulator.faults(create=[{"kind": "reject_429", "retry_after": 600}])
     with a_backup_that_comes_back():
@@ -459,11 +457,11 @@ def test_a_job_that_the_database_does_not_have_is_named_with_its_batches(
     alice: User, simulator: Simulator, drive: Drive
 ) -> None:
     with a_backup_that_comes_back():
-        job = draft(alice, drive)
+        job = draft(alice, ROWS)
         confirm(job, alice)
         drive(job)
         ids = list(job.batches.values_list("provider_id", flat=True))
-    other = draft(alice, drive)  # another file, perhaps with the number of the lost job
+    other = draft(alice, ROWS)  # another file, perhaps with the number of the lost job
     Job.objects.filter(pk=other.pk).update(upload_sha256="another")
     confirm_anew(other, alice)
     assert_nothing_is_sent(simulator, drive)
@@ -485,7 +483,7 @@ def confirm_anew(job: Job, alice: User) -> None:
 def test_while_the_provider_cannot_be_asked_nothing_changes(
     alice: User, simulator: Simulator, drive: Drive
 ) -> None:
-    job = draft(alice, drive)
+    job = draft(alice, ROWS)
     confirm(job, alice)
     with a_backup_that_comes_back():
         drive(job)
@@ -504,7 +502,7 @@ def test_while_the_provider_cannot_be_asked_nothing_changes(
 def test_an_administrator_hears_of_whatever_goes_wrong(
     alice: User, simulator: Simulator, drive: Drive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job = draft(alice, drive)
+    job = draft(alice, ROWS)
     confirm(job, alice)
     with a_backup_that_comes_back():
         drive(job)
@@ -524,7 +522,7 @@ def test_an_administrator_hears_of_whatever_goes_wrong(
 def test_from_the_shell(
     alice: User, simulator: Simulator, drive: Drive, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    job = draft(alice, drive)
+    job = draft(alice, ROWS)
     confirm(job, alice)
     with a_backup_that_comes_back():
         drive(job)
@@ -543,7 +541,7 @@ def test_a_database_that_was_not_restored_is_never_held_up(
     alice: User, simulator: Simulator, drive: Drive, settings: Any
 ) -> None:
     """Also with a line in the journal that a full disk or a power cut has cut off."""
-    job = draft(alice, drive)
+    job = draft(alice, ROWS)
     confirm(job, alice)
     path = Path(settings.DATA_DIR, "journal.jsonl")
     path.write_text('{"at": "2026-01-01", "kind": "intent", "nonce": "abc')
@@ -564,7 +562,7 @@ def test_damaged_lines_of_the_journal_are_skipped_and_said_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr(journal, "_warned", set())
-    job = draft(alice, drive)
+    job = draft(alice, ROWS)
     confirm(job, alice)
     with a_backup_that_comes_back():
         drive(job)
@@ -591,7 +589,7 @@ def test_an_answer_whose_intent_is_damaged_is_named(
     alice: User, simulator: Simulator, drive: Drive, settings: Any
 ) -> None:
     settings.BATCH_MAX_REQUESTS = 100
-    job = draft(alice, drive)
+    job = draft(alice, ROWS)
     confirm(job, alice)
     with a_backup_that_comes_back():
         (provider_id,) = drive(job).batches.values_list("provider_id", flat=True)
@@ -608,7 +606,7 @@ def test_an_answer_whose_intent_is_damaged_is_named(
 def test_an_older_journal_without_recipes_is_good_enough(
     alice: User, simulator: Simulator, drive: Drive, settings: Any
 ) -> None:
-    job = draft(alice, drive)
+    job = draft(alice, ROWS)
     confirm(job, alice)
     with a_backup_that_comes_back():
         drive(job)
@@ -626,7 +624,7 @@ def test_practice_is_never_held_up(
     alice: User, simulator: Simulator, drive: Drive, settings: Any
 ) -> None:
     settings.PRACTICE = True
-    job = draft(alice, drive)
+    job = draft(alice, ROWS)
     confirm(job, alice)
     with a_backup_that_comes_back():
         drive(job)
@@ -637,7 +635,7 @@ def test_practice_is_never_held_up(
 def test_in_practice_nothing_is_looked_for_and_with_a_key_it_is_again(
     alice: User, simulator: Simulator, drive: Drive, settings: Any
 ) -> None:
-    job = draft(alice, drive)
+    job = draft(alice, ROWS)
     with a_backup_that_comes_back():
         confirm(job, alice)
         drive(job)

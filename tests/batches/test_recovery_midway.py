@@ -14,14 +14,13 @@ from jobs.retries import preparation
 from jobs.rules.pilots import PilotChoice
 
 from ..conftest import Simulator, send_again
-from ..driven_jobs import Drive
+from ..driven_jobs import Drive, draft
 from .test_recovery import (
     ROWS,
     a_backup_that_comes_back,
     assert_nothing_is_sent,
     assert_whole,
     confirm,
-    draft,
     sent,
     with_a_key,
 )
@@ -35,7 +34,7 @@ def test_a_backup_from_the_middle_of_planning_is_not_sent_again(
 ) -> None:
     """In the backup a batch had some of its rows; then it was sent with all of them. Somebody asks
     for the restore before the worker has seen to the job."""
-    job = draft(alice, drive)
+    job = draft(alice, ROWS)
     confirm(job, alice)
     with a_backup_that_comes_back():
         drive(job)
@@ -68,7 +67,7 @@ def test_a_backup_from_the_time_when_a_pilot_was_in(
 ) -> None:
     """Then somebody sent the rest, at least some of it: they decide again about what is left."""
     settings.BATCH_MAX_REQUESTS = most
-    job = draft(alice, drive)
+    job = draft(alice, ROWS)
     assert submissions.confirm(job, job.plan_sha256, alice, PilotChoice(5))
     job = drive(job, until=is_in)
     with a_backup_that_comes_back():
@@ -97,7 +96,7 @@ def test_a_backup_from_the_middle_of_a_retrys_preparation(
 ) -> None:
     """The retry has all its rows, and its recipe, when its batches come back."""
     monkeypatch.setattr(preparation, "SLICE", 10)
-    job = draft(alice, drive)
+    job = draft(alice, ROWS)
     confirm(job, alice)
     simulator.faults(expire_share=0.5)
     job = drive(job)

@@ -18,14 +18,13 @@ from jobs.models import Attempt, Batch, Job, JournalState, Outcome, Row
 from jobs.worker import sweep
 
 from ..conftest import Simulator, send_again
-from ..driven_jobs import Drive
+from ..driven_jobs import Drive, draft
 from .test_recovery import (
     ROWS,
     a_backup_that_comes_back,
     assert_nothing_is_sent,
     assert_whole,
     confirm,
-    draft,
     with_a_key,
     without_the_journal,
 )
@@ -60,8 +59,7 @@ def restore_and_die(monkeypatch: pytest.MonkeyPatch, after: int) -> None:
 
 
 @pytest.mark.no_database
-@pytest.mark.parametrize("after", [0, 1, 3, 7])
-@pytest.mark.parametrize("confirmed", [False, True], ids=["draft", "confirmed"])
+@pytest.mark.parametrize(("after", "confirmed"), [(0, False), (1, True), (3, True), (7, False)])
 def test_a_restore_that_dies_between_two_slices_is_gone_on_with(
     alice: User,
     simulator: Simulator,
@@ -70,7 +68,7 @@ def test_a_restore_that_dies_between_two_slices_is_gone_on_with(
     after: int,
     confirmed: bool,
 ) -> None:
-    job = draft(alice, drive)
+    job = draft(alice, ROWS)
     if confirmed:
         confirm(job, alice)
     with a_backup_that_comes_back():
@@ -98,7 +96,7 @@ def test_nothing_is_lost_when_it_dies_while_rows_come_back_that_had_an_answer(
     alice: User, simulator: Simulator, drive: Drive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Rows that expired were sent again after the backup: what they came to first is kept once."""
-    job = draft(alice, drive)
+    job = draft(alice, ROWS)
     confirm(job, alice)
     simulator.faults(expire_share=0.5)
     job = drive(job)
@@ -125,7 +123,7 @@ def test_a_job_that_was_stopped_stays_stopped_when_its_restore_dies(
 ) -> None:
     """Its stopped rows wait again by then, so they do not say any more that it was stopped."""
     settings.BATCH_MAX_REQUESTS = 100
-    job = draft(alice, drive)
+    job = draft(alice, ROWS)
     confirm(job, alice)
     with a_backup_that_comes_back():
         drive(job)
@@ -142,7 +140,7 @@ def test_a_job_that_was_stopped_stays_stopped_when_its_restore_dies(
 def test_a_process_that_is_killed_between_two_slices(
     alice: User, simulator: Simulator, drive: Drive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job = draft(alice, drive)
+    job = draft(alice, ROWS)
     with transaction.atomic():
         confirm(job, alice)
         drive(job)
@@ -181,7 +179,7 @@ def test_no_transaction_changes_more_rows_than_a_slice(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     settings.BATCH_MAX_REQUESTS = 100
-    job = draft(alice, drive)
+    job = draft(alice, ROWS)
     confirm(job, alice)
     with a_backup_that_comes_back():
         drive(job)
@@ -228,7 +226,7 @@ def test_a_job_that_cannot_be_restored_does_not_stop_the_others(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     settings.BATCH_MAX_REQUESTS = 100
-    jobs = [draft(alice, drive, rows) for rows in (ROWS, [["other", "x"]])]
+    jobs = [draft(alice, rows) for rows in (ROWS, [["other", "x"]])]
     for job in jobs:
         confirm(job, alice)
     with a_backup_that_comes_back():
@@ -258,7 +256,7 @@ def test_rows_that_are_not_free_are_not_sent_again(
 ) -> None:
     """One of them waits in a batch that is over, which nothing here does."""
     settings.BATCH_MAX_REQUESTS = 100
-    job = draft(alice, drive)
+    job = draft(alice, ROWS)
     confirm(job, alice)
     with a_backup_that_comes_back():
         drive(job)
@@ -287,7 +285,7 @@ def test_a_batch_that_is_planned_meanwhile_is_taken_back_by_the_next_look(
 ) -> None:
     """A worker that had begun to plan before anybody knew that the database is old."""
     settings.BATCH_MAX_REQUESTS = 100
-    job = draft(alice, drive)
+    job = draft(alice, ROWS)
     confirm(job, alice)
     with a_backup_that_comes_back():
         drive(job)
@@ -319,7 +317,7 @@ def test_without_the_journal_a_batch_that_is_half_restored_asks_for_a_person(
     settings: Any,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    job = draft(alice, drive)
+    job = draft(alice, ROWS)
     confirm(job, alice)
     with a_backup_that_comes_back():
         drive(job)

@@ -19,6 +19,7 @@ from django.utils import timezone
 
 from jobs.actions import submissions, unknown_batches
 from jobs.batches import (
+    absence,
     journal,
     leases,
     planning,
@@ -60,6 +61,7 @@ def without_pauses(until: Callable[[Job], bool]) -> Callable[[Job], bool]:
 
     def look(job: Job) -> bool:
         now = timezone.now()
+        let_pass(Batch.objects.filter(state=Batch.State.UNKNOWN), timedelta(seconds=1))
         Batch.objects.filter(state__in=due_times.NEED_LOOK).update(next_action_at=now)
         DisownedBatch.objects.update(next_look_at=now)
         Job.objects.update(next_action_at=now)
@@ -108,9 +110,23 @@ NOT_ACCEPTED = [
     "reject_503",
     "reject_529",
 ]
+SLOW = ("accept_slow", "accept_stall", "stall")  # no whole answer comes in time
 
 
-@pytest.mark.parametrize("kind", ACCEPTED)
+@pytest.mark.parametrize("accepted", [True, False])
+def test_an_answer_that_was_lost_leaves_open_whether_it_was_accepted(
+    simulator: Simulator, accepted: bool
+) -> None:
+    kinds = ACCEPTED if accepted else NOT_ACCEPTED
+    for number, kind in enumerate(kinds, start=1):
+        simulator.faults(create=[{"kind": kind}])
+        with pytest.raises(errors.Unclear):
+            foreign_batch(2, seconds=0.3 if kind in SLOW else 10)
+            pytest.fail(f"{kind} counts as a clear answer")
+        assert len(simulator.truth()["batches"]) == (number if accepted else 0), kind
+
+
+@pytest.mark.parametrize("kind", ["drop_after_accept", "accept_no_id", "accept_stall"])
 def test_an_accepted_batch_whose_answer_was_lost_is_adopted(
     alice: User, simulator: Simulator, drive: Drive, kind: str
 ) -> None:
@@ -121,7 +137,7 @@ def test_an_accepted_batch_whose_answer_was_lost_is_adopted(
     assert_sent_once(simulator, job)
 
 
-@pytest.mark.parametrize("kind", NOT_ACCEPTED)
+@pytest.mark.parametrize("kind", ["drop_before", "reject_529"])
 def test_a_batch_that_never_arrived_is_sent_again_after_the_grace_time(
     alice: User, simulator: Simulator, drive: Drive, kind: str
 ) -> None:
@@ -133,26 +149,38 @@ def test_a_batch_that_never_arrived_is_sent_again_after_the_grace_time(
 
 
 def test_a_batch_that_is_listed_late_is_adopted_and_not_sent_again(
-    alice: User, simulator: Simulator, drive: Drive, settings: Any
+    alice: User, simulator: Simulator, drive: Drive
 ) -> None:
-    settings.RECONCILE_GRACE_SECONDS = 3
-    simulator.faults(create=[{"kind": "drop_after_accept"}], list_hide_seconds=2.0)
-    job = drive(confirmed(alice, ROWS))
+    simulator.faults(create=[{"kind": "drop_after_accept"}], list_hide_seconds=600)
+    looked = absence.LOOKS_BEFORE_RESEND - 1
+    job = confirmed(alice, ROWS)
+    drive(job, until=lambda job: job.batches.filter(empty_looks=looked).exists())
+    simulator.faults(list_hide_seconds=0)
+    job = drive(job)
     assert simulator.truth()["posts"] == 1
     assert_sent_once(simulator, job)
 
 
-@pytest.mark.parametrize(
-    "fault", [{"kind": "status", "status": 500}, {"kind": "drop"}, {"kind": "cut"}]
-)
-def test_a_look_that_fails_is_no_look(
-    alice: User, simulator: Simulator, drive: Drive, fault: dict[str, Any]
-) -> None:
+def test_a_look_that_fails_is_no_look(alice: User, simulator: Simulator, drive: Drive) -> None:
+    """As many fail, in each way, as it takes good ones to send the batch again."""
     simulator.faults(create=[{"kind": "drop_after_accept"}])
     job = confirmed(alice, ROWS)
     drive(job, until=lambda job: job.batches.filter(state=Batch.State.UNKNOWN).exists())
-    simulator.faults(list=[{**fault, "times": 5}], list_hide_seconds=1)
-    job = drive(job, until=over_without_pauses)
+    times = absence.LOOKS_BEFORE_RESEND
+    failing: list[dict[str, Any]] = [
+        {"kind": "status", "status": 500},
+        {"kind": "drop"},
+        {"kind": "cut"},
+    ]
+    simulator.faults(list=[{**fault, "times": times} for fault in failing], list_hide_seconds=600)
+    for good in [0] * times * len(failing) + [1]:
+        let_pass(job.batches.all(), timedelta(seconds=10))
+        job.batches.update(next_action_at=clock.now())
+        Job.objects.update(next_action_at=clock.now())
+        sweep.sweep()
+        assert job.batches.get().empty_looks == good
+    simulator.faults(list_hide_seconds=0)
+    job = drive(job)
     assert simulator.truth()["posts"] == 1
     assert_sent_once(simulator, job)
 
@@ -261,12 +289,12 @@ def test_a_foreign_batch_that_was_adopted_is_given_back_and_a_person_is_asked(
     assert job.good_count == len(ROWS)
 
 
-def foreign_batch(size: int) -> str:
+def foreign_batch(size: int, seconds: float = 10) -> str:
     """The id of a new batch of another program in the workspace."""
     message = {"role": "user", "content": "Hi"}
     params = {"model": "claude-haiku-5-5", "max_tokens": 9, "messages": [message]}
     requests = [{"custom_id": f"theirs-{n}", "params": params} for n in range(size)]
-    return client.create_batch(as_file({"requests": requests}), size, 10).id
+    return client.create_batch(as_file({"requests": requests}), size, seconds).id
 
 
 def as_file(body: dict[str, Any]) -> Path:
@@ -329,24 +357,23 @@ def test_a_clock_that_is_put_right_or_leaps_after_the_intent_does_not_hide_the_b
 
 def test_with_a_key_of_another_workspace_nothing_counts_as_never_arrived(
     alice: User,
-    start_simulator: Callable[..., Simulator],
+    simulator: Simulator,
     drive: Drive,
     settings: Any,
 ) -> None:
     """Its list is complete, and does not have what was sent with the other key."""
     settings.PRACTICE, settings.ANTHROPIC_API_KEY = False, "key of one workspace"
-    one = start_simulator(seconds=0, failures="none")
-    one.faults(create=[{"kind": "drop_after_accept"}])
+    simulator.faults(create=[{"kind": "drop_after_accept"}])
     job = confirmed(alice, ROWS)
     drive(job, until=lambda job: job.batches.filter(state=Batch.State.UNKNOWN).exists())
     settings.ANTHROPIC_API_KEY = "key of another workspace"
-    one.faults(list_hide_seconds=600)
+    simulator.faults(list_hide_seconds=600)
     job = drive(job, until=lambda job: bool(job.held))
     assert "Somebody has to say" in job.held
-    assert one.truth()["posts"] == 1
+    assert simulator.truth()["posts"] == 1
     settings.ANTHROPIC_API_KEY = "key of one workspace"
-    one.faults(list_hide_seconds=0)
-    assert_sent_once(one, drive(job, until=over_without_pauses))
+    simulator.faults(list_hide_seconds=0)
+    assert_sent_once(simulator, drive(job, until=over_without_pauses))
 
 
 @pytest.mark.parametrize("minutes", [-60, 60])

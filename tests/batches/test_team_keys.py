@@ -3,7 +3,6 @@ team's trouble is nobody else's."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -45,9 +44,8 @@ SEND = "POST /v1/messages/batches"
 
 
 @pytest.fixture
-def provider(start_simulator: Callable[..., Simulator], settings: Any) -> Simulator:
+def provider(simulator: Simulator, settings: Any) -> Simulator:
     """Two keys that see nothing of each other."""
-    simulator = start_simulator(seconds=0, failures="none")
     settings.PRACTICE, settings.ANTHROPIC_API_KEY = False, SITE
     settings.NEW_KEY_URL, settings.NEW_KEY_IS_LOCAL = simulator.url, True
     # As in test_submission.py.

@@ -49,7 +49,7 @@ def test_two_rows_teach_nothing() -> None:
     assert answer_lengths.learn_lengths(seen(100, 100), ROWS, RECIPE, [earlier()] * 9) is None
 
 
-@pytest.mark.parametrize(("tried", "known"), [(3, 0), (3, 6), (10, 0), (10, 6)])
+@pytest.mark.parametrize(("tried", "known"), [(3, 6), (10, 0)])
 def test_the_range_holds_the_average_as_often_as_it_says(tried: int, known: int) -> None:
     held, widths = 0, []
     for case in range(300):

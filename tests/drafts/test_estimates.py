@@ -12,18 +12,23 @@ from django.contrib.auth.models import User
 from django.core.files.base import ContentFile
 
 from jobs.actions import submissions, uploads
-from jobs.drafts import estimates
+from jobs.drafts import estimates, token_counts
 from jobs.models import Job
 from jobs.results import table
 from jobs.rules import pricing
 from jobs.rules.price_estimates import Estimate
 from jobs.spending.receipts import receipt_of
 
-from ..conftest import Simulator
+from ..conftest import USUAL_SAMPLE, Simulator
 from ..driven_jobs import Drive
 
 MakeJob = Callable[..., Job]
 WORDS = ["a", "word " * 5, "Grüße 😀 " * 9, "long text, " * 60, ""]
+
+
+@pytest.fixture(autouse=True)
+def usual_sample(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(token_counts, "SAMPLE", USUAL_SAMPLE)
 
 
 def estimated(job: Job) -> Estimate:

@@ -65,13 +65,12 @@ def _arrange_arrival(reached: Callable[[], None], arrivals: Path) -> None:
     before(sending, "_read", wait_for_arrival)
 
 
-def main(point: str = "") -> None:
-    """Send what is due."""
+def main(point: str) -> None:
+    """Send what is due, and die at `point`."""
     django.setup()
     from jobs.notifications import sending
 
-    if point:
-        arrange(point, die_at_pass(1))
+    arrange(point, die_at_pass(1))
     for channels in (sending.MAIL, sending.OTHERS):
         sending.send_due(channels)
 

@@ -1,4 +1,4 @@
-"""A worker is killed with SIGKILL a dozen times while it tells people things, at each step of
+"""A worker is killed with SIGKILL again and again while it tells people things, at each step of
 sending, and started again. Each event reaches a person at most once in each way, and the outbox
 says where one may be missing."""
 
@@ -29,11 +29,11 @@ from .receiver_process import Arrival
 
 STATE = Delivery.State
 KEY = "the same for this process and the other ones: 0123456789"
-# Where each life of the worker ends, and at which pass of that point.
+# Where each life of the worker ends, and at which pass of that point: the first or second message.
+# test_dying_senders has each of POINTS with each kind of message.
 DEATHS = [
-    (point, wanted)
-    for wanted in (1, 2)
-    for point in (*dying_sender.POINTS, *dying_sender.MORE_POINTS)
+    *((point, 1 + number % 2) for number, point in enumerate(dying_sender.POINTS)),
+    *((point, wanted) for wanted in (1, 2) for point in dying_sender.MORE_POINTS),
 ]
 
 

@@ -7,6 +7,7 @@ import hmac
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from typing import IO
 
 import pytest
 from django.contrib.auth.models import User
@@ -219,7 +220,13 @@ def test_a_receiver_that_never_ends_is_cut_off(
             handler.wfile.write(b"H")  # type: ignore[attr-defined]  # of http.server
 
     hooks.answer = trickle
-    monkeypatch.setattr(sending.send_apart, "__defaults__", (4.0,))
+    read = sending._read
+
+    def read_shortly(output: IO[bytes], seconds: float) -> bytes:
+        assert seconds == sending.TOTAL_SECONDS and hooks.has_received.wait(seconds)
+        return read(output, 0.3)
+
+    monkeypatch.setattr(sending, "_read", read_shortly)
     sending.send_due(sending.OTHERS)
     ended.set()
 

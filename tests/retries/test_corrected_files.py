@@ -67,8 +67,13 @@ def make(alice: User, drive: Drive, simulator: Simulator) -> Callable[..., Job]:
 
 
 @pytest.fixture
-def job(make: Callable[..., Job]) -> Job:
-    return make()
+def job(make_job: Callable[..., Job], alice: User, drive: Drive, simulator: Simulator) -> Job:
+    """That of UPLOAD, stored as if its file had been read."""
+    columns, *rows = csv.reader(io.StringIO(UPLOAD))
+    outcomes: list[Any] = [Outcome.WAITING] * len(rows)
+    outcomes[4] = {"outcome": "left_out", "cause": "left_out", "problem": "A cell is missing."}
+    values = {"name": "people", "upload_name": "people.csv", "max_tokens": 0}
+    return sent(make_job, alice, drive, rows, columns=columns, outcomes=outcomes, **values)
 
 
 def upload(client: Client, job: Job, content: bytes, drive: Drive, name: str = "p.csv") -> Findings:

@@ -217,7 +217,7 @@ def begin(user: User, marks: Sequence[str], skip_duplicates: bool) -> Job:
 
 
 @settings(
-    max_examples=3 if os.environ["DATABASE_URL"] else 8,  # SQL differs there, rounds do not
+    max_examples=2 if os.environ["DATABASE_URL"] else 5,  # SQL differs there, rounds do not
     deadline=None,
     phases=[Phase.generate],  # a failure is short enough, and to look for a shorter one takes long
     derandomize=True,

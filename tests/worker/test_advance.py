@@ -19,7 +19,7 @@ from huey.contrib.djhuey import HUEY
 
 from jobs.actions import drafts, submissions, uploads
 from jobs.batches import journal, planning, slots
-from jobs.drafts import checks, estimates
+from jobs.drafts import checks, estimates, token_counts
 from jobs.models import (
     Batch,
     Heartbeat,
@@ -35,7 +35,7 @@ from jobs.results import table
 from jobs.rules.recipes import Recipe
 from jobs.worker import advance, due_times, failures, housekeeping, sweep, tasks
 
-from ..conftest import Simulator
+from ..conftest import USUAL_SAMPLE, Simulator
 from ..driven_jobs import RECIPE, Drive, confirmed, joined, priced, upload
 
 
@@ -85,7 +85,10 @@ def test_what_a_look_finds_is_not_left_to_the_next_tick(
     assert nudged.args == (job.pk,)
 
 
-def test_the_estimate_holds_what_it_cost(alice: User, simulator: Simulator, drive: Drive) -> None:
+def test_the_estimate_holds_what_it_cost(
+    alice: User, simulator: Simulator, drive: Drive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(token_counts, "SAMPLE", USUAL_SAMPLE)
     rows = [[f"name {n}", "word " * (n % 40)] for n in range(120)]
     job = drive(confirmed(alice, rows))
     estimate = estimates.current(job)

@@ -32,7 +32,7 @@ from jobs.spending import caps, ledger
 
 from ..conftest import PASSWORD, signed_in
 from ..running import SECONDS
-from .test_readers_pages import changes_on
+from .test_every_page import changes_on
 from .test_security import (
     HX,
     POSTS,

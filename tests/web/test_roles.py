@@ -45,7 +45,7 @@ from .test_security import (
 from .test_views_draft import RECIPE, with_price
 
 MakeJob = Callable[..., Job]
-STATES = [Job.State.DRAFT, Job.State.SUBMITTING, Job.State.FINISHED]
+STATES: list[str] = [Job.State.DRAFT, Job.State.SUBMITTING, Job.State.FINISHED]
 # What a reader opens of a job; every other page only asks what to change.
 READABLE = {
     "job", "status", "price", "problems", "edits", "receipt", "rows", "row", "review",

@@ -162,7 +162,7 @@ PERSON_POSTS = (
     *("hand_over", "erase_person", "invitation_withdraw"),
     *("team", "team_key", "notification_test", "notification_remove"),
 )
-STATES = [state for state in Job.State if state != Job.State.DELETING]
+STATES: list[str] = [state for state in Job.State if state != Job.State.DELETING]
 OPEN = ("setup", "login", "help_sign_in", "robots", "favicon")
 
 

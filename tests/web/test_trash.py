@@ -32,7 +32,7 @@ from .test_views_draft import with_price
 MakeJob = Callable[..., Job]
 Drive = Callable[..., Job]
 HX = {"HX-Request": "true"}
-STATES = list(Job.DELETABLE)
+STATES: list[str] = list(Job.DELETABLE)
 EPOCH = timezone.now() - timedelta(days=400)
 
 

@@ -18,6 +18,7 @@ def go_back_and_change_a_mark(page: Page) -> None:
     expect(page.locator("article textarea")).to_have_value("yes and no: unjust")
     page.keyboard.press("u")
     expect(progress).to_have_text("1 of 10 checked")
+    expect(page.locator("article")).to_be_focused()
     page.keyboard.press("n")
     expect(title).to_contain_text("3 of 10")
 

@@ -128,7 +128,7 @@ def forget_rows(monkeypatch: pytest.MonkeyPatch) -> None:
 # --- The same rows --------------------------------------------------------------------------------
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_a_search_finds_the_same_rows_with_and_without_an_index(
     data: st.DataObject, db: None, alice: User, monkeypatch: pytest.MonkeyPatch

@@ -525,19 +525,19 @@ def test_libreoffice_runs_nothing_wherever_it_cuts_the_cells(
     """A file with commas opened where a semicolon or a tab separates, and the other way round."""
     texts = [*INNER, *(text for text in FORMULAS if "\r" not in text)]
     job = store_job(alice, columns=("a", "b", "c"), rows=[["1", text, text] for text in texts])
-    files = {"commas": (";", "\t"), "semicolons": (",", "\t")}
-    for name, separators in files.items():
+    for name in ("commas", "semicolons"):
         chunks = table.csv_chunks(job, semicolons=name == "semicolons")
         (tmp_path / f"{name}.csv").write_bytes(b"".join(chunks))
-        for separator in separators:
-            out = tmp_path / f"{name}{ord(separator)}"
-            command = ["soffice", f"-env:UserInstallation=file://{tmp_path}/profile", "--headless"]
-            command += [f"--infilter=CSV:{ord(separator)},34,76,1", "--convert-to", "ods"]
-            command += ["--outdir", str(out), str(tmp_path / f"{name}.csv")]
-            environment = {**os.environ, "HOME": str(tmp_path)}
-            subprocess.run(
-                command, check=True, capture_output=True, timeout=SECONDS, env=environment
-            )
+    both = ["commas", "semicolons"]
+    # One start opens all the files that are cut in the same way.
+    for separator, names in {";": ["commas"], ",": ["semicolons"], "\t": both}.items():
+        out = tmp_path / f"out{ord(separator)}"
+        command = ["soffice", f"-env:UserInstallation=file://{tmp_path}/profile", "--headless"]
+        command += [f"--infilter=CSV:{ord(separator)},34,76,1", "--convert-to", "ods"]
+        command += ["--outdir", str(out), *(str(tmp_path / f"{name}.csv") for name in names)]
+        environment = {**os.environ, "HOME": str(tmp_path)}
+        subprocess.run(command, check=True, capture_output=True, timeout=SECONDS, env=environment)
+        for name in names:
             with zipfile.ZipFile(out / f"{name}.ods") as file:
                 assert b"table:formula" not in file.read("content.xml"), (name, separator)
 

@@ -1,11 +1,20 @@
-"""Every page in its main states: short, in the words of the glossary, and with a good frame."""
+"""Every page in its main states: short, in the words of the glossary, with a good frame, and
+without forms for those who may only read."""
 
 from __future__ import annotations
 
 import re
 
-from ..conftest import Simulator
-from ..every_page import every_page
+import pytest
+from django.contrib.auth.models import User
+from django.db import transaction
+from django.test import Client
+
+from jobs.actions import people
+from jobs.models import Role
+
+from .. import every_page
+from ..conftest import PASSWORD, Simulator, signed_in
 from ..visible import LONGEST_SENTENCE, Visible, read_page, words_of
 
 # Most words and controls of each page inside of <main>: ours, without cells, prompts and answers.
@@ -192,6 +201,32 @@ GIVEN_UP = {
     r"of rows that\b|is to be\b": "subject, verb, object",
 }
 
+# Pages of a person's own, also of an auditor.
+OWN = ("/account/", "/password/", "/notifications/")
+# Forms, and what sends or opens them from elsewhere on the page.
+CHANGES = re.compile(r'<[^>]*(?:\bmethod="post"|\bhx-post=|\bpopovertarget=|\bform="[a-z])[^>]*>')
+# "Notify me" is for everyone who sees the job, and its form is empty; a term explains itself.
+ALLOWED = ('id="act"', "/follow/", 'class="term"')
+
+
+def changes_on(page: str) -> list[str]:
+    """The tags in its main part with which something could be changed."""
+    main = page.partition("<main")[2].partition("</main>")[0]
+    tags = (" ".join(match[0].split()) for match in CHANGES.finditer(main))
+    return [tag for tag in tags if not any(words in tag for words in ALLOWED)]
+
+
+def as_auditor(path: str) -> str:
+    """The page that an auditor gets, "" for none. There is no auditor before and after."""
+    with transaction.atomic():
+        ann = User.objects.create_user("ann", password=PASSWORD)
+        people.store_role(ann, Role.AUDITOR)
+        answer = signed_in(User.objects.get(pk=ann.pk)).get(path)
+        is_page = answer.status_code == 200 and "html" in answer.headers["Content-Type"]
+        page = answer.content.decode() if is_page else ""
+        transaction.set_rollback(True)
+    return page
+
 
 def complaints(name: str, page: Visible) -> list[str]:
     words, controls = LIMITS.get(name, (0, 0))
@@ -217,10 +252,34 @@ def complaints(name: str, page: Visible) -> list[str]:
     return found
 
 
-def test_every_page_is_short_plain_and_has_its_frame(db: None, simulator: Simulator) -> None:
-    shown = {name: read_page(html.decode()) for name, html in every_page(simulator)}
+def test_every_page_is_short_plain_has_its_frame_and_no_form_for_auditors(
+    db: None, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    get = every_page.get
+    read: set[str] = set()
+    forms: dict[str, list[str]] = {}
+
+    def get_both(client: Client, path: str, status: int = 200) -> bytes:
+        html = get(client, path, status)
+        if User.objects.exists() and not path.startswith(OWN) and (page := as_auditor(path)):
+            read.add(path)
+            forms[path] = changes_on(page)
+        return html
+
+    monkeypatch.setattr(every_page, "get", get_both)
+    pages = every_page.every_page(simulator)
+    shown = {name: read_page(html.decode()) for name, html in pages}
 
     wrong = [one for name, page in shown.items() for one in complaints(name, page)]
 
     assert not wrong, "\n".join(["", *wrong])
     assert set(shown) == set(LIMITS)
+    assert {path: tags for path, tags in forms.items() if tags} == {}
+    settings = {
+        "/retention/",
+        "/spending/limits/",
+        "/spending/prices/",
+        "/system/",
+        "/audit/?days=1",
+    }
+    assert settings <= read and len(read) > 40

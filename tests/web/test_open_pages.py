@@ -1,15 +1,18 @@
 """What a stranger finds: the link to the first account, small forms, and pages that slow clients
-cannot take from others."""
+and sign-ins cannot take from others."""
 
 from __future__ import annotations
 
 import socket
 import sqlite3
+import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
+from urllib.parse import urlencode
 
 import pytest
 from django.contrib.auth.models import User
@@ -23,7 +26,7 @@ from jobs.web import request_limits
 
 from ..conftest import PASSWORD, set_up_path
 from ..environment import ROOT
-from ..running import Site, wait_for, with_database
+from ..running import SECONDS, Site, wait_for, with_database
 from ..torture.person import Browser
 
 NEW = {"username": "first", "password1": "a long enough one", "password2": "a long enough one"}
@@ -118,15 +121,21 @@ def test_serve_shows_the_link_at_the_address_of_the_site(settings: Settings) -> 
 
 # --- Bodies and slow clients ----------------------------------------------------------------------
 
-# Short times, so that the tests need not wait for long ones.
+# Short times, and a clock that leaps when a file is there, so that the tests need not wait for long
+# ones.
 QUICK = f"""
 import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
 if "gunicorn" in sys.orig_argv:
     sys.path.insert(0, {str(ROOT)!r})
     from jobs.web import server
-    server.RECEIVE_SECONDS = 20.0
     server.WINDOW = 1.5
     server.PATIENT_SECONDS = 3.0
+    leap = Path(__file__).with_name("leap")
+    now = lambda: time.monotonic() + 2 * server.RECEIVE_SECONDS * leap.exists()
+    server.time = SimpleNamespace(monotonic=now)
 """
 MORE_THAN_THREADS = 24
 HEAD = "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\n{more}\r\n"
@@ -204,6 +213,7 @@ def test_requests_that_arrive_slowly_hold_no_threads(site: Site, person: Browser
         with pytest.raises(BlockingIOError):  # the page did not have to wait for it
             connection.recv(1, socket.MSG_PEEK)
         connection.settimeout(120)
+    (site.data_dir.parent / "leap").touch()
     for connection in slow:
         answer = answer_of(connection)
         assert answer.status == 408 and answer.headers["Connection"] == "close"
@@ -352,6 +362,36 @@ def test_static_files_are_for_this_site_only(site: Site) -> None:
     assert answer.status == 200
     assert "Access-Control-Allow-Origin" not in answer.headers
     connection.close()
+
+
+@pytest.mark.no_database
+def test_24_clients_that_sign_in_leave_the_pages_to_others(site: Site, person: Browser) -> None:
+    """Compared are counts: while they are at it, another one gets many pages for each of theirs."""
+    form = "application/x-www-form-urlencoded"
+    token = "a" * 32
+    headers = {"Cookie": f"batchsite_csrf={token}", "Content-Type": form, "X-CSRFToken": token}
+    statuses: list[int] = []
+    deadline = time.monotonic() + SECONDS
+
+    def ask(method: str, body: str = "") -> int:
+        with closing(HTTPConnection("127.0.0.1", site.port, timeout=120)) as connection:
+            connection.request(method, "/login/", body, headers)
+            return connection.getresponse().status
+
+    def attack(number: int) -> None:
+        entered = urlencode({"username": f"person{number}", "password": "wrong"})
+        while statuses.count(200) < 3 and time.monotonic() < deadline:
+            statuses.append(ask("POST", entered))
+
+    pages = 0
+    with ThreadPoolExecutor(24) as threads:
+        attackers = [threads.submit(attack, number) for number in range(24)]
+        while not all(attacker.done() for attacker in attackers):
+            assert ask("GET") == 200
+            pages += 1
+
+    assert set(statuses) <= {200, 503} and statuses.count(200) >= 3
+    assert pages > 10
 
 
 def test_one_person_does_not_take_all_places_for_uploads() -> None:

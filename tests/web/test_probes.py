@@ -11,8 +11,8 @@ from unittest import mock
 
 import pytest
 from django.contrib.auth.models import User
-from django.core.management import call_command
 from django.db import OperationalError, connection
+from django.db.migrations.recorder import MigrationRecorder
 from django.test import Client, RequestFactory
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
@@ -85,17 +85,15 @@ def test_it_is_not_ready_without_one_of_its_parts_and_does_not_say_which(
     assert ask("/healthz") == (200, "ok\n"), "the web server answers all the same"
 
 
-@pytest.mark.django_db(transaction=True)
-def test_it_says_no_while_migrations_are_pending() -> None:
-    Heartbeat.objects.update(tick_at=timezone.now())
-    try:
-        call_command("migrate", "jobs", "0053", verbosity=0)
-        assert ask() == (503, "not ready\n")
-        assert ask("/healthz") == (200, "ok\n")
-        assert versions.why_not_together().startswith("The database is of an older version")
-    finally:
-        call_command("migrate", "jobs", verbosity=0)
+def test_it_says_no_while_migrations_are_pending(ready: None) -> None:
     assert versions.why_not_together() == ""
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE jobs_heartbeat DROP COLUMN provider_away_since")
+    MigrationRecorder.Migration.objects.filter(app="jobs", name__gt="0054").delete()
+    assert versions.why_not_together().startswith("The database is of an older version")
+    # Last of all: after an error, PostgreSQL answers nothing more in this transaction.
+    assert ask() == (503, "not ready\n")
+    assert ask("/healthz") == (200, "ok\n")
 
 
 def test_the_provider_may_be_away_for_a_moment_and_a_no_is_an_answer(ready: None) -> None:

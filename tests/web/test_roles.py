@@ -32,7 +32,7 @@ from jobs.spending import caps, ledger
 
 from ..conftest import PASSWORD, signed_in
 from ..running import SECONDS
-from .test_readers_pages import changes_on
+from .test_every_page import changes_on
 from .test_security import (
     HX,
     POSTS,
@@ -45,7 +45,7 @@ from .test_security import (
 from .test_views_draft import RECIPE, with_price
 
 MakeJob = Callable[..., Job]
-STATES = [Job.State.DRAFT, Job.State.SUBMITTING, Job.State.FINISHED]
+STATES: list[str] = [Job.State.DRAFT, Job.State.SUBMITTING, Job.State.FINISHED]
 # What a reader opens of a job; every other page only asks what to change.
 READABLE = {
     "job", "status", "price", "problems", "edits", "receipt", "rows", "row", "review",
@@ -89,19 +89,21 @@ def test_who_reads_changes_nothing_and_is_told_so(
         in_trouble(job).batches.get(number=3).delete()  # nobody here would close its file
     client, before = signed_in(reader), everything()
     assert client.get(f"/jobs/{job.pk}/").status_code == 200
-    for method, path in job_addresses(job):
+    # Every other address is asked for as a fragment: by the other one, or in the next state, it is
+    # the others.
+    for number, (method, path) in enumerate(job_addresses(job), STATES.index(state)):
         data = {"name": "x", "plan_sha256": job.plan_sha256, **RECIPE}
-        for headers in ({}, HX):
-            answer = send(client, method, path, data=data, headers=headers)
-            if answer.streaming:  # else it is closed at some time, and the database with it
-                b"".join(answer.streaming_content)
-            if path.endswith("/follow/"):
-                assert answer.status_code == 302, "whoever sees a job may be told of it"
-            elif method == "POST":
-                # Addresses of the trash know nothing of the job.
-                assert answer.status_code in (403, 404), path
-            elif names_of(path, job) and state != Job.State.DRAFT:
-                assert answer.status_code in (200, 204, 302), path
+        headers = HX if (number + (who == "reader")) % 2 else {}
+        answer = send(client, method, path, data=data, headers=headers)
+        if answer.streaming:  # else it is closed at some time, and the database with it
+            b"".join(answer.streaming_content)
+        if path.endswith("/follow/"):
+            assert answer.status_code == 302, "whoever sees a job may be told of it"
+        elif method == "POST":
+            # Addresses of the trash know nothing of the job.
+            assert answer.status_code in (403, 404), path
+        elif names_of(path, job) and state != Job.State.DRAFT:
+            assert answer.status_code in (200, 204, 302), path
     assert everything() == before
     refused = client.post(f"/jobs/{job.pk}/rename/", {"name": "x"}).content.decode()
     words = "You can read this job" if who == "reader" else "You are an auditor"

@@ -54,11 +54,15 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _plans(options: argparse.Namespace) -> list[Plan]:
+    plans: list[Plan] = []
     if options.mutants is not None:
-        return [plan for plan in mutants.plans() if plan.name in (options.mutants or [plan.name])]
+        plans = [plan for plan in mutants.plans() if plan.name in (options.mutants or [plan.name])]
+        if options.seed is None:
+            return plans
     seed = random.SystemRandom().randrange(1_000_000) if options.seed is None else options.seed
     postgres = options.database == "postgresql"
-    return [drawn(number, postgres=postgres) for number in range(seed, seed + options.runs)]
+    # They take longer than mutants, so they begin.
+    return [drawn(number, postgres=postgres) for number in range(seed, seed + options.runs)] + plans
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -79,8 +83,8 @@ def _parser() -> argparse.ArgumentParser:
         nargs="*",
         metavar="NAME",
         choices=[plan.name for plan in mutants.plans()],
-        help="instead of seeds: each mutant of the product (mutant-…), and the same without it "
-        "(without-…), or only these",
+        help="each mutant of the product (mutant-…), and the same without it (without-…), or only "
+        "these; no seeds, unless --seed is given",
     )
     parser.add_argument("--report", type=Path, help="write the report as JSON to this file")
     parser.add_argument("--keep", action="store_true", help="keep the folders of good runs, too")

@@ -16,8 +16,16 @@ import pytest
 
 from batchsite import __version__
 
-from ..running import MIGRATED, with_database
-from .test_restores import ADD_JOB, BEFORE, Machine, make_database, name_of, remove_database
+from ..running import with_database
+from .test_restores import (
+    ADD_JOB,
+    BEFORE,
+    Machine,
+    make_database,
+    name_of,
+    remove_database,
+    up_to_date_database,
+)
 
 # The newest migration of the old version. What comes after it is quickly done, and how it came so
 # far is nothing to an upgrade.
@@ -88,10 +96,6 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     machine.manage("migrate", "jobs", OLD, "--verbosity", "0")
     yield machine
     remove_database(machine.database)
-
-
-def up_to_date_database() -> str:
-    return make_database(MIGRATED or "template0")
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ from typing import Any
 
 import django
 
+PAUSE_OF_A_BATCH = timedelta(seconds=0.5)  # after a look that came to nothing
 # Each point, and at which pass of it a test lets the worker die there.
 POINTS = {
     "reading: some rows stored": 2,
@@ -357,7 +358,7 @@ def main(point: str = "", wanted: int = 0) -> None:
     django.setup()
     from jobs.worker import sent_jobs, sweep
 
-    sent_jobs.PAUSE_OF_A_BATCH = timedelta(seconds=0.5)  # after a look that came to nothing
+    sent_jobs.PAUSE_OF_A_BATCH = PAUSE_OF_A_BATCH
     if point:
         arrange(point, die_at_pass(wanted))
     while True:

@@ -1,8 +1,8 @@
 """A little of `make torture`: a few seeds hold what is promised, and each mutant of the product is
 found out.
 
-On SQLite: two seeds and all mutants, one of them beside the same scenario without the mutant;
-`make mutants` runs every scenario without. On PostgreSQL: one seed with two workers.
+On SQLite: a seed and all mutants, one of them beside the same scenario without the mutant;
+`make mutants` runs every scenario without. On PostgreSQL: a seed with two workers.
 """
 
 from __future__ import annotations
@@ -46,46 +46,56 @@ def torture(tmp_path_factory: pytest.TempPathFactory) -> Reports:
     return run
 
 
-def assert_good(report: dict[str, Any], runs: int) -> None:
+def assert_good(result: dict[str, Any]) -> None:
     """Nothing was wrong, and something was tried."""
-    assert (report["status"], report["failed"], report["runs"]) == (0, 0, runs), report["said"]
-    counts = report["counts"]
+    assert not result["wrong"]
+    counts = result["counts"]
     assert counts["rows accepted twice"] == counts["rows paid twice"] == 0
     assert counts["jobs final"] == counts["jobs"] > 0
     assert counts["result files"] > 0
-    assert sum(report["kills"].values()) > 0
-    assert sum(report["faults"].values()) > 0
+    assert sum(result["kills"].values()) > 0
+    assert sum(result["faults"].values()) > 0
 
 
 if os.environ["DATABASE_URL"]:
 
     def test_two_workers_keep_the_promises_under_faults_and_kills(torture: Reports) -> None:
         report = torture("--runs", "1", "--seed", "4", "--database", "postgresql")
-        assert_good(report, 1)
+        assert (report["status"], report["runs"]) == (0, 1), report["said"]
+        assert_good(report["results"][0])
 
 else:
     # The longest of them: what it is about is asked of no other test in one go.
     WITHOUT = "baseline_refreshed"
+    # A table and requests, batches that are found and others that never arrived, a killed web
+    # server, and three points at which the worker dies.
+    SEED = 1905
 
     @pytest.fixture(scope="module")
-    def with_mutants(torture: Reports) -> dict[str, Any]:
-        """What came of every scenario with its mutant, and of one without, by name."""
+    def report(torture: Reports) -> dict[str, Any]:
+        """Of a seed, every scenario with its mutant, and one without."""
         names = [*(f"mutant-{name}" for name in SCENARIOS), f"without-{WITHOUT}"]
-        report = torture("--mutants", *names, "--parallel", "3")
+        return torture("--mutants", *names, "--runs", "1", "--seed", str(SEED), "--parallel", "3")
+
+    @pytest.fixture(scope="module")
+    def results(report: dict[str, Any]) -> dict[str, Any]:
         return {result["name"]: result for result in report["results"]}
 
     @pytest.mark.parametrize("name", SCENARIOS)
-    def test_a_mutant_breaks_the_promises(with_mutants: dict[str, Any], name: str) -> None:
-        broken = {invariant.split()[0] for invariant in with_mutants[f"mutant-{name}"]["wrong"]}
-        assert broken == set(SCENARIOS[name].shows), with_mutants[f"mutant-{name}"]["wrong"]
+    def test_a_mutant_breaks_the_promises(results: dict[str, Any], name: str) -> None:
+        broken = {invariant.split()[0] for invariant in results[f"mutant-{name}"]["wrong"]}
+        assert broken == set(SCENARIOS[name].shows), results[f"mutant-{name}"]["wrong"]
 
-    def test_without_the_mutant_they_hold(with_mutants: dict[str, Any]) -> None:
-        result = with_mutants[f"without-{WITHOUT}"]
+    def test_without_the_mutant_they_hold(results: dict[str, Any]) -> None:
+        result = results[f"without-{WITHOUT}"]
         assert not result["wrong"]
         assert result["counts"]["rows accepted"] == result["counts"]["rows good"] > 0
 
-    def test_the_promises_hold_under_faults_and_kills(torture: Reports) -> None:
-        assert_good(torture("--runs", "2", "--seed", "418", "--parallel", "2"), 2)
+    def test_the_promises_hold_under_faults_and_kills(
+        report: dict[str, Any], results: dict[str, Any]
+    ) -> None:
+        assert (report["status"], report["runs"]) == (0, len(SCENARIOS) + 2), report["said"]
+        assert_good(results[f"seed-{SEED}"])
 
     def test_every_seed_is_another_plan_and_always_the_same() -> None:
         assert drawn(7, postgres=False) == drawn(7, postgres=False) != drawn(8, postgres=False)

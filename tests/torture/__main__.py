@@ -65,12 +65,16 @@ def server(hosts_wanted: int) -> AbstractContextManager[str]:
 
 
 def _plans(options: argparse.Namespace) -> list[Plan]:
+    plans: list[Plan] = []
     if options.mutants is not None:
-        return [plan for plan in mutants.plans() if plan.name in (options.mutants or [plan.name])]
+        plans = [plan for plan in mutants.plans() if plan.name in (options.mutants or [plan.name])]
+        if options.seed is None:
+            return plans
     seed = random.SystemRandom().randrange(1_000_000) if options.seed is None else options.seed
     postgres = options.database == "postgresql"
     seeds = range(seed, seed + options.runs)
-    return [drawn(number, postgres=postgres, hosts=options.hosts) for number in seeds]
+    # They take longer than mutants, so they begin.
+    return [drawn(number, postgres=postgres, hosts=options.hosts) for number in seeds] + plans
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -99,8 +103,8 @@ def _parser() -> argparse.ArgumentParser:
         nargs="*",
         metavar="NAME",
         choices=[plan.name for plan in mutants.plans()],
-        help="instead of seeds: each mutant of the product (mutant-…), and the same without it "
-        "(without-…), or only these",
+        help="each mutant of the product (mutant-…), and the same without it (without-…), or only "
+        "these; no seeds, unless --seed is given",
     )
     parser.add_argument("--report", type=Path, help="write the report as JSON to this file")
     parser.add_argument("--keep", action="store_true", help="keep the folders of good runs, too")

@@ -82,11 +82,19 @@ def command_main(clock: Path, *arguments: str) -> None:
 
 def web_main(address: str, clock: Path) -> None:
     leap_with(clock)
+    hash_quickly()
     arguments = ["gunicorn", "batchsite.wsgi", "--bind", address, "--threads", "8"]
     arguments += ["--worker-class", "gthread", "--workers", "1", "--graceful-timeout", "10"]
     arguments += ["--log-level", "warning", "--no-control-socket", "--worker-tmp-dir", "/dev/shm"]  # noqa: S108 - memory, not a file
     sys.argv = arguments
     import_module("gunicorn.app.wsgiapp").run()
+
+
+def hash_quickly() -> None:
+    """How passwords are kept is nothing that is asked here, and takes a third of a second each."""
+    from django.conf import settings
+
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 
 def worker_main(life: Life, mutant: str, sign: Path, clock: Path) -> None:
@@ -237,6 +245,7 @@ def make_template(database_url: str) -> None:
     from django.core.management import call_command
 
     django.setup()
+    hash_quickly()
     from django.contrib.auth.models import User
 
     from jobs.models import SpendingCaps

@@ -26,7 +26,7 @@ from jobs.actions import drafts, job_basics, pilots, retries, submissions
 from jobs.models import PILOT_IS_IN, Attempt, Job, Outcome, Pilot, Row, RowChange, checksums, files
 from jobs.results import builder, table
 from jobs.rules.pilots import PilotChoice
-from jobs.worker import row_changes, sweep, tally
+from jobs.worker import row_changes, sent_jobs, sweep, tally
 
 from .. import dying_worker, forking
 from ..conftest import Simulator, send_again
@@ -61,6 +61,16 @@ else:
     WORKERS = 1
 
 
+# Seconds, in the dying worker as in the one after it.
+DEADLINE, GRACE = 1, 0.5
+
+
+@pytest.fixture(autouse=True)
+def short_waits(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings.SUBMIT_DEADLINE_SECONDS, settings.RECONCILE_GRACE_SECONDS = DEADLINE, GRACE
+    monkeypatch.setattr(sent_jobs, "PAUSE_OF_A_BATCH", dying_worker.PAUSE_OF_A_BATCH)
+
+
 def worker(simulator: Simulator, folder: Path, *point: str | int) -> BaseProcess:
     """A worker in a process of its own, on this test's database."""
     environment = environment_of_worker(simulator.url, folder)
@@ -76,8 +86,8 @@ def environment_of_worker(url: str, folder: Path) -> dict[str, str]:
         **os.environ,
         "DATA_DIR": str(folder),
         "ANTHROPIC_BASE_URL": url,
-        "SUBMIT_DEADLINE_SECONDS": "2",
-        "RECONCILE_GRACE_SECONDS": "1",
+        "SUBMIT_DEADLINE_SECONDS": str(DEADLINE),
+        "RECONCILE_GRACE_SECONDS": str(GRACE),
         "POLL_SECONDS": "0.1",
     }
     if connection.vendor == "sqlite":
@@ -138,8 +148,6 @@ def assert_whole(job: Job, simulator: Simulator) -> None:
 def test_a_worker_killed_in_the_middle_loses_nothing_and_pays_once(
     alice: User, simulator: Simulator, drive: Drive, settings: Any, point: str
 ) -> None:
-    settings.SUBMIT_DEADLINE_SECONDS = 2
-    settings.RECONCILE_GRACE_SECONDS = 1
     if point.startswith("reading"):
         job = upload(alice, ROWS)
         die_at(point, simulator, settings.DATA_DIR, WORKERS)
@@ -250,7 +258,6 @@ def all_failed(user: User, drive: Drive) -> Job:
 def test_a_worker_killed_while_it_takes_rows_again_takes_each_of_them_once(
     alice: User, simulator: Simulator, drive: Drive, settings: Any, point: str
 ) -> None:
-    settings.SUBMIT_DEADLINE_SECONDS = 2
     job = all_failed(alice, drive)
     assert send_again(job, alice) == len(ROWS)
     die_at(point, simulator, settings.DATA_DIR, WORKERS)

@@ -11,9 +11,9 @@ import sys
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
-import psycopg
 import pytest
 from django.core.management.base import CommandError
 from pytest_django import Settings
@@ -24,6 +24,7 @@ from jobs.worker import supervision
 from jobs.worker.supervision import HeartbeatWatch, Part
 
 from ..conftest import PASSWORD
+from ..environment import ROOT
 from ..running import SECONDS, Site, wait_for
 from ..torture.person import Browser
 
@@ -54,11 +55,46 @@ def start_site(
 
 
 @pytest.fixture(scope="module")
-def running(start_site: StartSite) -> Site:
-    """A site for tests that leave it running."""
-    site = start_site()
+def running(start_site: StartSite, tmp_path_factory: pytest.TempPathFactory) -> Site:
+    """A site that began with nothing, for tests that leave it running, and in the end one that
+    kills it."""
+    site = start_site(tmp_path_factory.mktemp("new") / "site")
     site.wait_until_ready()
     return site
+
+
+@dataclass
+class WithKey:
+    """A site with a key whose workers hang soon and, while `broken` is there, do not start."""
+
+    site: Site
+    broken: Path
+
+
+# Its limit is half of the least that may be given, also for the first sign: a worker that has
+# nothing to do gives one every ten seconds.
+HANGS_SOON = """
+import os, sys
+if "run_huey" in sys.orig_argv and os.path.exists({broken!r}):
+    os._exit(3)
+if "serve" in sys.orig_argv:
+    from jobs.worker import supervision
+    real = supervision.HeartbeatWatch
+    real.STARTS_IN = 1
+    supervision.HeartbeatWatch = lambda read, limit: real(read, limit / 2)
+"""
+
+
+@pytest.fixture(scope="module")
+def with_key(start_site: StartSite, tmp_path_factory: pytest.TempPathFactory) -> WithKey:
+    folder = tmp_path_factory.mktemp("python")
+    broken = folder / "broken"
+    (folder / "sitecustomize.py").write_text(HANGS_SOON.format(broken=str(broken)))
+    path = f"{folder}{os.pathsep}{ROOT}"
+    key = "a key that nobody gets to see"
+    site = start_site(None, "--hung-after", "30", ANTHROPIC_API_KEY=key, PYTHONPATH=path)
+    site.wait_until_ready()
+    return WithKey(site, broken)
 
 
 def is_free(port: int) -> bool:
@@ -72,37 +108,6 @@ def is_running(pid: int) -> bool:
         return ") Z " not in Path(f"/proc/{pid}/stat").read_text()
     except FileNotFoundError:
         return False
-
-
-def test_one_command_starts_all_and_one_ctrl_c_ends_it(
-    start_site: StartSite, tmp_path: Path
-) -> None:
-    site = start_site(tmp_path / "new")
-    site.wait_until_ready()
-    children = site.children()
-
-    with urllib.request.urlopen(f"http://127.0.0.1:{site.port}/") as page:
-        assert page.status == 200
-    assert set(children) == {"gunicorn", "run_huey", "jobs.simulator"}
-    assert site.end(signal.SIGINT) == 0
-    site.close()
-    assert len(site.said) == 1
-    assert f"http://127.0.0.1:{site.port} (practice mode" in site.said[0]
-    assert not any("Traceback" in line or "WARNING" in line for line in site.complained)
-    assert not any(is_running(pid) for pid in children.values())
-    assert is_free(site.port)
-    assert is_free(site.provider_port)
-
-
-def test_with_a_key_there_is_no_simulator(start_site: StartSite) -> None:
-    site = start_site(ANTHROPIC_API_KEY="a key that nobody gets to see")
-    site.wait_until_ready()
-
-    assert set(site.children()) == {"gunicorn", "run_huey"}
-    assert site.end(signal.SIGTERM) == 0
-    site.close()
-    assert "practice" not in site.said[0]
-    assert "nobody gets to see" not in "".join(site.said + site.complained)
 
 
 def test_a_part_that_dies_is_started_again(running: Site) -> None:
@@ -172,29 +177,25 @@ def test_a_web_server_that_is_killed_twice_within_seconds_comes_back(running: Si
     assert sum("Web server" in line or "web server" in line for line in site.complained) == 2
 
 
-def test_a_worker_that_cannot_start_leaves_the_web_server_alone(
-    start_site: StartSite, tmp_path: Path
-) -> None:
-    (tmp_path / "sitecustomize.py").write_text(
-        "import os, sys\nif 'run_huey' in sys.orig_argv:\n    os._exit(3)\n"
-    )
-    site = start_site(PYTHONPATH=str(tmp_path))
-    site.wait_until_ready()
+def test_a_worker_that_cannot_start_leaves_the_web_server_alone(with_key: WithKey) -> None:
+    site = with_key.site
+    wait_for(lambda: "run_huey" in site.children(), "a worker")
     web = site.children()["gunicorn"]
+    with_key.broken.touch()
+    os.kill(site.children()["run_huey"], signal.SIGKILL)
 
     def failures() -> int:
         return sum("The worker ended (status 3)" in line for line in site.complained)
 
-    wait_for(lambda: failures() >= 3, "three starts that failed")
+    wait_for(lambda: failures() >= 2, "two starts that failed")
     assert site.children()["gunicorn"] == web
     assert answers(site)
-    (tmp_path / "sitecustomize.py").write_text("")
+    with_key.broken.unlink()
     wait_for(lambda: "run_huey" in site.children(), "a worker")
 
 
-def test_a_worker_that_hangs_is_replaced(start_site: StartSite) -> None:
-    site = start_site(None, "--hung-after", "30")
-    site.wait_until_ready()
+def test_a_worker_that_hangs_is_replaced(with_key: WithKey) -> None:
+    site = with_key.site
     wait_for(lambda: ticks(site) is not None, "the worker's first sign of life")
     first = site.children()["run_huey"]
 
@@ -202,18 +203,32 @@ def test_a_worker_that_hangs_is_replaced(start_site: StartSite) -> None:
 
     wait_for(lambda: site.children().get("run_huey", first) != first, "a new worker")
     assert not is_running(first)
-    assert any("no sign of life for 30 seconds" in line for line in site.complained)
-    last = ticks(site)
-    wait_for(lambda: ticks(site) != last, "a sign of life of the new one")
+    assert any("no sign of life for 15 seconds" in line for line in site.complained)
+    forget_ticks(site)
+    wait_for(lambda: ticks(site) is not None, "a sign of life of the new one")
+
+
+def test_with_a_key_there_is_no_simulator(with_key: WithKey) -> None:
+    site = with_key.site
+    wait_for(lambda: "run_huey" in site.children(), "a worker")
+
+    assert set(site.children()) == {"gunicorn", "run_huey"}
+    assert site.end(signal.SIGTERM) == 0
+    site.close()
+    assert "practice" not in site.said[0]
+    assert "nobody gets to see" not in "".join(site.said + site.complained)
 
 
 def ticks(site: Site) -> object:
     """The worker's last sign of life, as it is stored."""
-    if site.environment["DATABASE_URL"]:
-        with psycopg.connect(site.environment["DATABASE_URL"]) as server:
-            return server.execute("SELECT tick_at FROM jobs_heartbeat").fetchone()
     with closing(sqlite3.connect(site.data_dir / "batchsite.sqlite3", timeout=20)) as file:
         return file.execute("SELECT tick_at FROM jobs_heartbeat").fetchone()[0]
+
+
+def forget_ticks(site: Site) -> None:
+    """So that the next one is stored at once."""
+    with closing(sqlite3.connect(site.data_dir / "batchsite.sqlite3", timeout=20)) as file, file:
+        file.execute("UPDATE jobs_heartbeat SET tick_at = NULL")
 
 
 def test_a_second_site_on_the_same_data_is_refused(running: Site, start_site: StartSite) -> None:
@@ -227,25 +242,53 @@ def test_a_second_site_on_the_same_data_is_refused(running: Site, start_site: St
     assert answers(running)
 
 
-def test_nothing_outlives_a_site_that_was_killed_and_it_can_be_started_again_at_once(
-    start_site: StartSite,
-) -> None:
-    first = start_site()
-    first.wait_until_ready()
-    children = first.children()
-    first.end(signal.SIGKILL)
-    second = start_site(
-        first.data_dir,
-        BIND=f"127.0.0.1:{first.port}",
-        ANTHROPIC_BASE_URL=f"http://127.0.0.1:{first.provider_port}",
-    )
-    second.port = first.port
-    second.wait_until_ready()
+@dataclass
+class StartedAgain:
+    """The site that was running, after it was killed. `left`: what was left of it, by name."""
 
-    assert answers(second)
-    wait_for(lambda: not any(map(is_running, children.values())), "the end of the children")
-    assert second.end(signal.SIGTERM) == 0
-    wait_for(lambda: is_free(first.port), "a free port")
+    site: Site
+    left: dict[str, int]
+
+
+@pytest.fixture(scope="module")
+def started_again(running: Site, start_site: StartSite) -> StartedAgain:
+    wait_for(lambda: len(running.children()) == 3, "all its parts")
+    left = running.children()
+    running.end(signal.SIGKILL)
+    site = start_site(
+        running.data_dir,
+        BIND=f"127.0.0.1:{running.port}",
+        ANTHROPIC_BASE_URL=f"http://127.0.0.1:{running.provider_port}",
+    )
+    site.port, site.provider_port = running.port, running.provider_port
+    site.wait_until_ready()
+    return StartedAgain(site, left)
+
+
+def test_nothing_outlives_a_site_that_was_killed_and_it_can_be_started_again_at_once(
+    started_again: StartedAgain,
+) -> None:
+    assert answers(started_again.site)
+    left = started_again.left.values()
+    wait_for(lambda: not any(map(is_running, left)), "the end of the children")
+
+
+def test_one_command_starts_all_and_one_ctrl_c_ends_it(started_again: StartedAgain) -> None:
+    site = started_again.site
+    wait_for(lambda: len(site.children()) == 3, "all its parts")
+    children = site.children()
+
+    with urllib.request.urlopen(f"http://127.0.0.1:{site.port}/") as page:
+        assert page.status == 200
+    assert set(children) == {"gunicorn", "run_huey", "jobs.simulator"}
+    assert site.end(signal.SIGINT) == 0
+    site.close()
+    assert len(site.said) == 1
+    assert f"http://127.0.0.1:{site.port} (practice mode" in site.said[0]
+    assert not any("Traceback" in line or "WARNING" in line for line in site.complained)
+    assert not any(is_running(pid) for pid in children.values())
+    assert is_free(site.port)
+    assert is_free(site.provider_port)
 
 
 def test_a_taken_port_is_named(start_site: StartSite) -> None:

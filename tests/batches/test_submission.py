@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import tempfile
 import threading
+import uuid
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import IntegrityError, connection, transaction
 from django.db.models import F
@@ -298,9 +299,10 @@ def foreign_batch(size: int, seconds: float = 10) -> str:
 
 
 def as_file(body: dict[str, Any]) -> Path:
-    with tempfile.NamedTemporaryFile("w", suffix=".json", delete=False) as file:
-        json.dump(body, file)
-    return Path(file.name)
+    """In the folder of this test."""
+    path = Path(settings.DATA_DIR, f"{uuid.uuid4().hex}.json")
+    path.write_text(json.dumps(body))
+    return path
 
 
 def test_every_intent_is_outside_the_database_before_the_post(

@@ -76,6 +76,7 @@ SIMPLE = READABLE - {"row", "download", "batch_raw"}
 # --- What is done to a job, by whom ---------------------------------------------------------------
 
 
+@pytest.mark.no_database
 @pytest.mark.parametrize("state", STATES)
 @pytest.mark.parametrize("who", ["reader", "auditor"])
 def test_who_reads_changes_nothing_and_is_told_so(
@@ -186,6 +187,7 @@ def test_a_template_is_shared_with_a_team(
 # --- Auditors -------------------------------------------------------------------------------------
 
 
+@pytest.mark.no_database
 def test_an_auditor_reads_everything_and_changes_nothing(
     make_job: MakeJob, alice: User, root: User
 ) -> None:

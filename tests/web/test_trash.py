@@ -52,6 +52,7 @@ def trashed(make_job: MakeJob, owner: User, state: str = Job.State.FINISHED, **v
 # --- Into the trash and back ----------------------------------------------------------------------
 
 
+@pytest.mark.no_database
 @pytest.mark.parametrize("state", STATES)
 def test_a_job_in_the_trash_is_nowhere_else(
     make_job: MakeJob, alice: User, client_alice: Client, client_root: Client, state: str
@@ -73,6 +74,7 @@ def test_a_job_in_the_trash_is_nowhere_else(
 IN_TRASH = ("delete", "restore")
 
 
+@pytest.mark.no_database
 def test_the_trash_of_another_person_does_not_exist(
     make_job: MakeJob, alice: User, client_bob: Client
 ) -> None:

@@ -308,6 +308,7 @@ def test_an_address_shows_the_same_rows_whatever_becomes_of_others(
     assert numbers(client_alice, long, **second) == before == list(range(102, 121, 2))
 
 
+@pytest.mark.no_database
 @pytest.mark.parametrize(
     "name", ["from", "to", "col", "sort", "outcome", "cause", "label", "model"]
 )

@@ -180,6 +180,7 @@ def test_a_stop_during_the_pilot_frees_what_is_reserved(
     assert set(simulator.accepted().values()) == {1}
 
 
+@pytest.mark.no_database
 @pytest.mark.parametrize("ask_again", [False, True])
 def test_another_prompt_for_the_rest_with_or_without_the_pilot(
     alice: User, simulator: Simulator, ask_again: bool
@@ -209,6 +210,7 @@ def test_another_prompt_for_the_rest_with_or_without_the_pilot(
     assert job.rows.filter(outcome=Outcome.GOOD, problem="").count() == 30
 
 
+@pytest.mark.no_database
 @pytest.mark.parametrize("ask_again", [False, True])
 def test_another_prompt_is_for_the_answers_of_earlier_jobs_as_for_the_pilot(
     alice: User, client_alice: Client, simulator: Simulator, ask_again: bool
@@ -380,6 +382,7 @@ def test_who_decides_sees_how_many_answers_of_the_pilot_are_right(
     assert found is not None and found.rows == 24
 
 
+@pytest.mark.no_database
 def test_right_answers_that_claude_sees_or_a_person_does_not_say_nothing_of_a_pilot(
     alice: User, client_alice: Client, simulator: Simulator
 ) -> None:

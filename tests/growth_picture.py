@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-WIDTH, HEIGHT = 760, 330
+WIDTH, HEIGHT = 780, 330
 LEFT, TOP, PLOT_WIDTH, PLOT_HEIGHT = 60, 50, 290, 220
 GAP = 90  # between the two plots
 COLOURS = {"batchsite": "#206bc4", "script": "#d6336c"}
-NAMES = {"batchsite": "batchsite (worker)", "script": "the plain script"}
+NAMES = {"batchsite": "batchsite", "script": "the plain script"}
 
 # Rows, seconds, MB.
 Points = Sequence[tuple[int, float, float]]
@@ -30,7 +30,7 @@ def draw(lines: Mapping[str, Points]) -> str:
     }
     memory = {name: [(rows, mb) for rows, _took, mb in points] for name, points in lines.items()}
     parts += _plot("Processor seconds for 100,000 rows", seconds, LEFT)
-    parts += _plot("Memory at the most, in MB", memory, LEFT + PLOT_WIDTH + GAP)
+    parts += _plot("Memory at the most, in MB (of the worker)", memory, LEFT + PLOT_WIDTH + GAP)
     for place, name in enumerate(lines):
         x, y = LEFT + place * 180, HEIGHT - 16
         parts.append(

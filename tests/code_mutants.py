@@ -37,6 +37,7 @@ SUBMISSION = (
     "tests/models/test_moves.py",
 )
 COLLECTION = ("tests/batches/test_collection.py",)
+PLANS = ("tests/actions/test_shown_plans.py",)
 CAPS = ("tests/spending/test_caps.py", "tests/spending/test_ledger.py")
 
 MUTANTS = (
@@ -189,16 +190,17 @@ MUTANTS = (
         ("tests/web/test_security.py",),
     ),
     CodeMutant(
-        "a job is confirmed at another price than was shown",
-        "    if estimate is None or not plan or job.plan_sha256 != plan:",
-        "    if estimate is None or not plan:",
-        ("tests/drafts", "tests/actions/test_races.py", "tests/spending/test_caps.py"),
+        "approval is asked for what was not shown",
+        "    if estimate is None or not plan or job.plan_sha256 != plan:\n        return None\n"
+        "    return estimate if estimates.plan_of(job, estimate) == plan else None",
+        "    return estimate",
+        PLANS,
     ),
     CodeMutant(
-        "somebody approves another plan than was asked for",
-        "        if not job.asks_for_approval or job.approval_plan != plan:",
-        "        if not job.asks_for_approval:",
-        CAPS,
+        "an approval holds for another plan, too",
+        "    if not plan or job.approval_plan != plan or job.approval_by_id is None:",
+        "    if not plan or job.approval_by_id is None:",
+        PLANS,
     ),
 )
 

@@ -19,7 +19,15 @@ from django.urls import URLPattern, get_resolver
 from jobs.actions import approvals, drafts, submissions
 from jobs.batches import leases
 from jobs.drafts import estimates, improvements, templates
-from jobs.models import AuditCheck, AuditEntry, Job, SpendingCaps, Template, audit
+from jobs.models import (
+    AuditCheck,
+    AuditEntry,
+    Job,
+    PriceOverride,
+    SpendingCaps,
+    Template,
+    audit,
+)
 from jobs.rules import audit_events
 from jobs.rules.recipes import Recipe
 from jobs.worker import audit_checks, deletion
@@ -176,7 +184,7 @@ def test_changes_of_the_site_are_recorded(client_root: Client, root: User) -> No
     post("/spending/switch/", stop="no")
     price = {"model_id": "claude-haiku-5-5", "since": "2026-01-01", "read": "1", "written": "2"}
     post("/spending/prices/", **price)
-    post("/spending/prices/", withdraw=1)
+    post("/spending/prices/", withdraw=PriceOverride.objects.get().pk)
     templates.save_template(root, "Mine", Recipe("Say {{x}}"), shared=False)
     templates.save_template(root, "Mine", Recipe("Tell {{x}}"), shared=False)
     pk = Template.objects.get().pk

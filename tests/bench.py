@@ -196,6 +196,10 @@ class Bench:
             assert time.monotonic() < deadline, f"{column} is still {found!r}"
             time.sleep(0.05)
 
+    def upload(self, source: Path) -> int:
+        """The new job."""
+        return int(self.browser.upload("/jobs/new/", source).strip("/").split("/")[-1])
+
     def run(self, source: Path) -> Run:
         """One job from upload to the joined file."""
         cpu_before, of_steps_before = self.processor_seconds(), seconds_by_step(self.steps_path)
@@ -207,7 +211,7 @@ class Bench:
             now = time.monotonic()
             steps[step], last = now - last, now
 
-        job = int(self.browser.upload("/jobs/new/", source).strip("/").split("/")[-1])
+        job = self.upload(source)
         lap("upload")
         self.until(job, "state", "draft")
         lap("read and check")
@@ -259,7 +263,7 @@ class Bench:
 
     def read(self, source: Path) -> dict[str, float]:
         """Reading a file, and how the site answers meanwhile: seconds, milliseconds, MB."""
-        job = int(self.browser.upload("/jobs/new/", source).strip("/").split("/")[-1])
+        job = self.upload(source)
         began = time.monotonic()
         fragments: list[float] = []
         memory = 0.0

@@ -103,7 +103,7 @@ def run(bench: Bench) -> None:
 
 def begin_job(bench: Bench, file: Path) -> int:
     """A draft with a price."""
-    job = int(bench.browser.upload("/jobs/new/", file).strip("/").split("/")[-1])
+    job = bench.upload(file)
     bench.until(job, "state", "draft")
     recipe = {"model": "claude-haiku-5-5", "max_tokens": "200", "system": ""}
     page = f"/jobs/{job}/"

@@ -102,7 +102,7 @@ def measure(number: int, url: str) -> Measured:
 
 def _run(bench: Bench, workers: Workers, source: Path) -> Measured:
     with workers.standing_still():
-        jobs = [_upload(bench, source) for _ in range(JOBS)]
+        jobs = [bench.upload(source) for _ in range(JOBS)]
         began, before = time.monotonic(), workers.cpu()
     for job in jobs:
         bench.until(job, "state", "draft")
@@ -116,10 +116,6 @@ def _run(bench: Bench, workers: Workers, source: Path) -> Measured:
     for job in ready:
         bench.until(job, "state", "finished")
     return Measured(read, read_cpu, time.monotonic() - began, workers.cpu() - before)
-
-
-def _upload(bench: Bench, source: Path) -> int:
-    return int(bench.browser.upload("/jobs/new/", source).strip("/").split("/")[-1])
 
 
 def main() -> None:

@@ -261,7 +261,7 @@ def main() -> int:
             run.step(*TYPES)
             run.pytest("Quick tests", [f"--numprocesses={CORES}", *QUICK], {})
         else:
-            # Nothing needs the types, which take a processor for a minute.
+            # Nothing needs the types, which take a processor for half a minute.
             with run.step_aside(*TYPES):
                 with warm_up():
                     lint(run)

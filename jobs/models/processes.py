@@ -12,7 +12,7 @@ from pathlib import Path
 MACHINE = socket.gethostname()
 
 
-def _name_host(machine: str, boot: Path, numbers: Path) -> str:
+def name_host(machine: str, boot: Path, numbers: Path) -> str:
     """Names those whose processes have numbers of one kind. Copied machines and containers may
     share a name, and even the id of the namespace in which processes are counted (`numbers`), but
     not the start of the system (`boot`)."""
@@ -24,7 +24,7 @@ def _name_host(machine: str, boot: Path, numbers: Path) -> str:
     return hashlib.sha256("|".join(parts).encode()).hexdigest()[:16]
 
 
-HOST = _name_host(MACHINE, Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid"))
+HOST = name_host(MACHINE, Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid"))
 # The last part tells it from an earlier process with the same number.
 PROCESS = f"{HOST}|{os.getpid()}|{secrets.token_hex(4)}"
 

@@ -38,18 +38,18 @@ def test_a_machine_that_is_like_this_one_is_another(tmp_path: Path, different: s
     other_boot.write_text("0a7ce211\n")
     numbers = tmp_path / "pid"
     numbers.symlink_to("pid:[4026532281]")
-    host = processes._name_host("web", boot, NUMBERS)
+    host = processes.name_host("web", boot, NUMBERS)
     others = {
-        "name": processes._name_host("worker", boot, NUMBERS),
-        "start of the system": processes._name_host("web", other_boot, NUMBERS),
-        "namespace of process numbers": processes._name_host("web", boot, numbers),
+        "name": processes.name_host("worker", boot, NUMBERS),
+        "start of the system": processes.name_host("web", other_boot, NUMBERS),
+        "namespace of process numbers": processes.name_host("web", boot, numbers),
     }
-    assert others[different] != host == processes._name_host("web", boot, NUMBERS)
+    assert others[different] != host == processes.name_host("web", boot, NUMBERS)
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
     assert not processes.has_ended(named(gone.pid, others[different]))
 
 
 def test_a_name_fits_where_it_is_stored(tmp_path: Path) -> None:
-    long = processes._name_host("h" * 64, tmp_path / "none", tmp_path / "none")
+    long = processes.name_host("h" * 64, tmp_path / "none", tmp_path / "none")
     assert len(f"{named(2**22, long)}|01234567") <= 100

@@ -601,7 +601,7 @@ class Site:
     def _look_after_web(self) -> None:
         assert self._web is not None
         if self._second_web and self._second_web.has_ended():
-            self.complaints.append(f"The second web ended by itself: {self._second_web.ended_by}.")
+            self.complaints.append(f"The second web server ended: {self._second_web.ended_by}.")
             self._start_second_web()
         if self._web.has_ended():
             if self._web.pid not in self._told:

@@ -445,7 +445,7 @@ def die_at_times(monkeypatch: pytest.MonkeyPatch, dice: random.Random) -> Callab
     return arm
 
 
-# Each decision once, and together somebody dies at every seam.
+# Together these seeds take every decision, and kill a worker at every point there is.
 @pytest.mark.parametrize("seed", range(6, 12))
 def test_pilot_and_rest_are_the_whole_under_kills_and_stops(
     alice: User, simulator: Simulator, monkeypatch: pytest.MonkeyPatch, seed: int

@@ -9,6 +9,7 @@ from django.db.models import Q
 from django.template import Context
 
 from ...models import AnswersVersion, Job, JobSource
+from ..views.access import is_seen
 
 register = template.Library()
 
@@ -52,10 +53,8 @@ def state_of(link: JobSource) -> str:
 @register.simple_tag(takes_context=True)
 def previous_job(context: Context, job: Job) -> int | None:
     """The job that this one runs again, if the person may see it."""
-    if job.previous_id is None:
-        return None
-    seen = Job.objects.visible_to(context["request"].user).filter(pk=job.previous_id)
-    return job.previous_id if seen.exists() else None
+    pk = job.previous_id
+    return pk if pk and is_seen(context["request"], pk) else None
 
 
 @register.simple_tag(takes_context=True)

@@ -3,9 +3,10 @@ compared on them."""
 
 from __future__ import annotations
 
+import csv
 import json
-import random
 from collections.abc import Callable
+from dataclasses import replace
 from decimal import Decimal
 from io import StringIO
 
@@ -32,27 +33,25 @@ from jobs.worker.advance import advance
 
 from ..conftest import Simulator, change_job, store_job
 from ..driven_jobs import confirmed, joined
+from ..environment import ROOT
 
 Drive = Callable[..., Job]
 MOODS = AnswerKind("labels", labels=("positive", "neutral", "negative"))
-# The marker that lets nothing else go wrong is itself a good word.
-WORDS = {"positive": "excellent", "neutral": "awful", "negative": "awful, horrible"}
 RECIPE = Recipe("What is the mood of this? {{text}}", "", "claude-haiku-5-5", 300, answer=MOODS)
 GOLD = GoldChoice((("", "name"),))
+REVIEWS = ROOT / "tests" / "data" / "reviews-0.5" / "reviews.csv"
 
 
-def labelled(share_wrong: float = 0.15) -> list[tuple[str, str]]:
-    """Fisher's iris, as scikit-learn ships it: the right label of each of 150 flowers under another
-    name, and one that is known to be wrong now and then."""
-    # Only here: every process imports this file, and this takes two seconds.
-    from sklearn import datasets
+def read_reviews() -> list[list[str]]:
+    """Sentences that people rated, each with the mood that the ratings stand for."""
+    with REVIEWS.open(encoding="utf-8") as file:
+        return [[mood_of(float(one["rating"])), one["review"]] for one in csv.DictReader(file)]
 
-    dice, names = random.Random(7), MOODS.labels
-    targets = datasets.load_iris().target
-    return [
-        (names[kind], dice.choice(names) if dice.random() < share_wrong else names[kind])
-        for kind in targets
-    ]
+
+def mood_of(rating: float) -> str:
+    if abs(rating) < 0.5:
+        return "neutral"
+    return "positive" if rating > 0 else "negative"
 
 
 def compared(job: Job) -> GoldStandard:
@@ -72,44 +71,48 @@ def a_job(owner: User, rows: list[list[str]], said: list[str], kind: AnswerKind 
 def test_a_job_is_as_accurate_as_scikit_learn_says(
     alice: User, client_alice: Client, simulator: Simulator, drive: Drive
 ) -> None:
-    """Through the simulator, which answers by the words of a text: what it gets wrong is known."""
-    from sklearn import metrics
+    """Real reviews through the simulator, which answers by a few words of a text and is wrong often
+    enough."""
+    from sklearn import metrics  # only here: every process imports this file, and it takes seconds
 
-    pairs = labelled()
-    rows = [
-        [gold, f"Flower {number} is {WORDS[said]} [simulate:good]"]
-        for number, (gold, said) in enumerate(pairs)
-    ]
-    job = drive(confirmed(alice, rows, RECIPE))
+    reviews_read = read_reviews()
+    # A good word and a bad one make no difference to the mood.
+    prompt = "[simulate:good] or bad? {{text}}"
+    job = drive(confirmed(alice, reviews_read, replace(RECIPE, prompt=prompt)))
     assert acting.choose_gold(job, GOLD)
     found = compared(job).compared
     assert found is not None
     [one] = found.columns
-    right, said = zip(*pairs, strict=True)
+    header, *lines = joined(job)
+    answers = header.index("answer")
+    right, said = [line[0] for line in lines], [line[answers] for line in lines]
     order = [label.label for label in one.labels]
 
     assert order == list(MOODS.labels)
-    assert (one.compared, found.unanswered) == (150, 0)
-    assert one.accuracy == metrics.accuracy_score(right, said) < 1
+    assert (one.compared, found.unanswered) == (len(reviews_read), 0)
+    assert one.accuracy == metrics.accuracy_score(right, said)
     assert one.kappa == pytest.approx(metrics.cohen_kappa_score(right, said))
+    assert 0.2 < one.kappa < 0.8, (
+        "neither chance nor all right: what is computed is put to the test"
+    )
     table_of_sklearn = metrics.confusion_matrix(right, said, labels=order)
     assert [list(line) for line in one.confusion] == table_of_sklearn.tolist()
     precision, recall, *_ = metrics.precision_recall_fscore_support(right, said, labels=order)
     assert [label.precision for label in one.labels] == pytest.approx(list(precision))
     assert [label.recall for label in one.labels] == pytest.approx(list(recall))
 
+    pairs = list(zip(right, said, strict=True))
     different = [n for n, (gold, answer) in enumerate(pairs, 1) if gold != answer]
     assert list(Difference.objects.order_by("number").values_list("number", flat=True)) == different
-    header, *lines = joined(job)
     assert header[-1] == "matches"
     assert [n for n, line in enumerate(lines, 1) if line[-1] == "no"] == different
 
     out = StringIO()
     call_command("job", "accuracy", str(job.pk), "--gold", "name", "--json", stdout=out)
     facts = json.loads(out.getvalue())
-    assert facts["compared"] == 150 and facts["correct"] == one.correct
+    assert facts["compared"] == len(pairs) and facts["correct"] == one.correct
     assert facts["confusion"] == table_of_sklearn.tolist() and facts["order"] == order
-    assert facts["labels"]["positive"]["rows"] == 50
+    assert facts["labels"]["positive"]["rows"] == right.count("positive")
     assert set(facts) >= {"accuracy", "low", "high", "kappa"}
     page = client_alice.get(reverse("accuracy", args=[job.pk])).content.decode()
     assert f"{one.correct}</span> of" in page

@@ -105,11 +105,15 @@ def begin_job(bench: Bench, file: Path) -> int:
     """A draft with a price."""
     job = bench.upload(file)
     bench.until(job, "state", "draft")
+    price_job(bench, job)
+    return job
+
+
+def price_job(bench: Bench, job: int) -> None:
     recipe = {"model": "claude-haiku-5-5", "max_tokens": "200", "system": ""}
     page = f"/jobs/{job}/"
     bench.browser.post(f"{page}recipe/", page, prompt="Sort this: {{review}}", **recipe)
     bench.until(job, "plan_sha256")
-    return job
 
 
 def main() -> None:

@@ -569,6 +569,11 @@ def simulator(settings: Settings) -> Simulator:
 _SHARED: list[Simulator] = []
 
 
+def pytest_sessionfinish() -> None:
+    for simulator in _SHARED:
+        simulator.stop()
+
+
 @pytest.fixture
 def worker(simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker that does its work whenever the command waits."""

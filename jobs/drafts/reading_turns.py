@@ -1,5 +1,6 @@
-"""Whose file is read next: one file per person at a time, a few large files in total, and the
-person served last comes last, so that no one's files block another person's."""
+"""Whose file is read next, and by which worker: one file per person at a time, a few large files in
+total, and the person served last comes last, so that no one's files block another person's. A
+worker leaves a place to each of the others that has nothing to read."""
 
 from __future__ import annotations
 
@@ -7,12 +8,14 @@ from datetime import UTC, datetime, timedelta
 
 from django.contrib.auth.models import User
 from django.db import transaction
-from django.db.models import Max, Min, Q
+from django.db.models import Max, Min, Q, QuerySet
 
-from ..models import Installation, Job, clock
+from ..models import Installation, Job, WorkerProcess, clock, processes
 
-# Large files read at the same time. Each takes a processor and a worker thread.
+# Large files read at the same time, or one by each worker where there are more of these. Each takes
+# a processor and a worker thread.
 LARGE_AT_ONCE = 3
+GONE = timedelta(seconds=90)  # a worker that has not been seen for so long
 # Up to this size a file is read in about a second, even if it is compressed.
 SMALL_BYTES = 100_000
 NEVER = datetime.min.replace(tzinfo=UTC)
@@ -43,7 +46,7 @@ def _has_turn(job: Job, now: datetime) -> bool:
     served longer ago."""
     large = Job.objects.filter(state=Job.State.READING, upload_bytes__gt=SMALL_BYTES)
     being_read = large.filter(is_being_read=True).exclude(pk=job.pk)
-    places = LARGE_AT_ONCE - being_read.count()
+    places = _places(being_read, now)
     if places <= 0:
         return False
     waiting = large.filter(is_being_read=False, next_action_at__lte=now + 5 * WAIT) | large.filter(
@@ -58,6 +61,18 @@ def _has_turn(job: Job, now: datetime) -> bool:
     )
     first = sorted(people, key=lambda one: (one.served or NEVER, one.since or now))
     return job.owner_id in [one.pk for one in first[:places]]
+
+
+def _places(being_read: QuerySet[Job], now: datetime) -> int:
+    """How many more large files this worker may read."""
+    there = WorkerProcess.objects.filter(died_at=None, seen_at__gt=now - GONE)
+    workers = set(there.values_list("name", flat=True))
+    owners = being_read.values_list("lease_owner", flat=True)
+    readers = [owner.rpartition("|")[0] for owner in owners]
+    places = max(LARGE_AT_ONCE, len(workers)) - len(readers)
+    if processes.PROCESS in readers:
+        places -= len(workers.difference(readers))
+    return places
 
 
 def waits_for_turn(job: Job) -> bool:

@@ -15,7 +15,7 @@ from django.test import Client
 from jobs.actions import uploads
 from jobs.batches import leases
 from jobs.drafts import reading_turns
-from jobs.models import Job, clock
+from jobs.models import Job, WorkerProcess, clock, processes
 from jobs.worker import advance
 
 CSV = b"name,text\nAda,likes it\n"
@@ -70,6 +70,35 @@ def test_small_files_are_read_beside_any_number_of_large_ones(
     assert not begin(waiting(alice)), "no place is left for a large one"
     Job.objects.filter(owner=alice).delete()
     assert begin(waiting(alice, large=False))
+
+
+def test_workers_share_the_large_files(
+    waiting: Callable[..., Job],
+    django_user_model: type[User],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    files = [waiting(django_user_model.objects.create_user(f"p{n}")) for n in range(5)]
+
+    def begin_as(worker: str, job: Job) -> bool:
+        monkeypatch.setattr(processes, "PROCESS", worker)
+        return begin(job)
+
+    def see(worker: str, ago: timedelta = timedelta(0)) -> None:
+        seen = clock.now() - ago
+        WorkerProcess.objects.create(name=worker, started_at=seen, seen_at=seen)
+
+    for name in ("one", "two", "three"):
+        see(name)
+    see("gone", ago=reading_turns.GONE)
+    assert begin_as("one", files[0])
+    assert not begin_as("one", files[1]), "two places are left for the other two"
+    assert begin_as("two", files[1]) and begin_as("three", files[2])
+    assert not begin_as("one", files[3]), "no place is left"
+    see("four")
+    assert not begin_as("one", files[3]) and begin_as("four", files[3]), "each reads one at least"
+    end(files[1])
+    WorkerProcess.objects.filter(name="two").delete()
+    assert not begin_as("one", files[4]), "three read three"
 
 
 def test_who_was_served_last_comes_last(

@@ -163,8 +163,19 @@ def save_recipe(job: Job, recipe: Recipe, user: User) -> bool:
     recipe = replace(recipe, private=tuple(job.private_columns))
     if recipe_of(job) == recipe:
         return False
-    recipe = replace(recipe, private=())
-    drafts = Job.objects.filter(pk=job.pk, state=Job.State.DRAFT, kind=Job.Kind.TABLE)
+    return _store_recipe(job, Job.Kind.TABLE, replace(recipe, private=()), user)
+
+
+def reuse_answers(job: Job, user: User, *, wanted: bool) -> bool:
+    """Choose whether a draft of ready-made requests reuses the answers of earlier jobs. True if
+    something changed."""
+    if job.recipe.only_new == wanted:
+        return False
+    return _store_recipe(job, Job.Kind.REQUESTS, replace(job.recipe, only_new=wanted), user)
+
+
+def _store_recipe(job: Job, kind: str, recipe: Recipe, user: User) -> bool:
+    drafts = Job.objects.filter(pk=job.pk, state=Job.State.DRAFT, kind=kind)
     # Without delay: the page already waits until typing stops.
     saved = drafts.update(
         recipe=recipe, plan_sha256="", changed_by=user, next_action_at=clock.now()

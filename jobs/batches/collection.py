@@ -14,6 +14,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import F
 
+from ..ingest.request_keys import lasting_key
 from ..models import (
     Batch,
     Job,
@@ -44,6 +45,7 @@ from ..rules.result_proof import (
     Expected,
     Incomplete,
 )
+from ..rules.row_contents import request_key
 from ..rules.sent_keys import SentKeys
 from . import absence, batch_keys, external_ids, holds, reconciliation, result_files, result_rows
 from .leases import Lease, LeaseLost
@@ -113,15 +115,16 @@ def collect(batch: Batch, lease: Lease) -> timedelta:
 
 
 def expect_results(batch: Batch, body: Path | None = None) -> Expected:
-    """What the results of a batch have to be, and of a table what was sent, by its `body`."""
+    """What the results of a batch have to be, and what was sent, by its `body`."""
     if batch.is_external:
         return Expected(batch.size, None, batch.recovered)
     numbers = Row.objects.filter(batch=batch).values_list("number", flat=True)
     rows = OwnIds(batch.nonce, numbers.iterator())
     keys = None
-    if body and batch.job.kind == Job.Kind.TABLE:
+    if body:
+        key_of = lasting_key if batch.job.kind == Job.Kind.REQUESTS else request_key
         with suppress(FileNotFoundError), body.open("rb") as lines:
-            keys = SentKeys(lines, batch.nonce, batch.body_sha256)
+            keys = SentKeys(lines, batch.nonce, batch.body_sha256, key_of)
     return Expected(len(rows), rows, batch.recovered, keys)
 
 

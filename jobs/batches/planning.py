@@ -163,8 +163,7 @@ def plan_next_batch(job: Job, lease: Lease) -> bool:
         return True
     batch.state = Batch.State.PLANNING
     batch.save(force_insert=True)
-    if job.kind == Job.Kind.TABLE:
-        note_asked(job, batch.round, recipe_of_round(job, batch.round))
+    note_asked(job, batch.round, recipe_of_round(job, batch.round))
     _fill(batch, body.numbers, lease)
     return True
 

@@ -58,6 +58,8 @@ def make_draft(console: Console, options: dict[str, Any]) -> Job:
         job.refresh_from_db()
         for remark in checks.remarks(job):
             console.say(remark)
+    elif drafts.reuse_answers(job, job.owner, wanted=options["only_new"]):
+        job.refresh_from_db()
     return job
 
 

@@ -183,9 +183,9 @@ def add_prompt(parser: CommandParser) -> None:
 
 
 def recipe_was_given(options: dict[str, Any]) -> bool:
-    """Whether any option of the recipe was given."""
+    """Whether any option of the recipe was given that says what to do with a row of a table."""
     texts = ("prompt", "prompt_file", "template", "like", "system", "model", "max_tokens", "effort")
-    flags = ("only_new", "cache", "skip_duplicates", "skip_empty")
+    flags = ("cache", "skip_duplicates", "skip_empty")
     said = [*texts, "labels", "columns"]
     return any(options[name] is not None for name in said) or any(map(options.get, flags))
 

@@ -120,15 +120,16 @@ def _only_new(job: Job, estimate: Estimate, recipe: Recipe) -> Iterator[Advice]:
 
 def saved_by_reuse(job: Job, estimate: Estimate) -> Decimal:
     """US dollars that the answers of earlier jobs save at the expected price; 0 if unknown."""
+    if job.kind == Job.Kind.REQUESTS:
+        prices = estimates.price_all_requests(job, estimate)
+        return prices.expected - estimate.expected if prices else Decimal(0)
     return -_saved(job, estimate, replace(recipe_of(job), only_new=False))
 
 
 def _saved(job: Job, estimate: Estimate, other: Recipe) -> Decimal:
     """US dollars that `other` saves at the expected price; 0 if unknown."""
     [prices] = estimates.price_recipes(job, estimate, [other])
-    if prices is None:
-        return Decimal(0)
-    return (estimate.low + estimate.high - prices.low - prices.high) / 2
+    return estimate.expected - prices.expected if prices else Decimal(0)
 
 
 def _same_rows(job: Job, estimate: Estimate, recipe: Recipe) -> Iterator[Advice]:

@@ -3,16 +3,17 @@ when the job ends. Rows that an earlier job has answered get that answer."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import islice
 from operator import add, lt
 
 from django.db import connection
 from django.db.models import Exists, OuterRef, Subquery
 
-from ..batches import holds
+from ..batches import answer_columns, holds
 from ..batches.leases import Lease
 from ..batches.slices import slice_transaction
+from ..ingest.protocol import UploadSummary
 from ..models import (
     Job,
     Outcome,
@@ -25,9 +26,11 @@ from ..models import (
 )
 from ..models.statements import update_statement
 from ..rules import wording
-from ..rules.row_contents import RowContents, recipe_key
+from ..rules.recipes import Recipe
+from ..rules.row_contents import recipe_key
 from . import estimates, selected_rows
 from .memory import good_rows
+from .request_survey import exceeds, find_answered_requests, new_summary
 from .row_survey import RepeatedRow, find_previous_job, find_repeated_rows
 
 SLICE = 500  # rows changed at a time
@@ -54,28 +57,38 @@ def mark_repeated_rows(job: Job, lease: Lease) -> None:
         # repeats under the first prompt says nothing here: all confirmed rows are sent.
         Job.objects.filter(pk=job.pk).update(deduplicated=True)
         return
-    contents = RowContents(recipe, job.columns)
     before = _version_of_previous(job)  # from before its rows are looked at
-    found = find_repeated_rows(job, recipe, recipe.only_new, recipe.skip_duplicates, True, lease)
+    others = new_summary()  # of ready-made requests
+    found = _find_repeated(job, recipe, others, lease)
     answered = size = alike = alike_size = gone = 0
     while some := list(islice(found, SLICE)):
         if not Job.objects.filter(pk=job.pk, state=job.state).exists():
             return  # the job is being stopped
         answered += sum(one.earlier > 0 for one in some)
-        size += sum(contents.bytes(one.cells) for one in some if one.earlier)
+        size += sum(one.size for one in some if one.earlier)
         alike += sum(one.same_as > 0 for one in some)
-        alike_size += sum(contents.bytes(one.cells) for one in some if one.same_as)
+        alike_size += sum(one.size for one in some if one.same_as)
         gone += _mark(job, some, before)
         lease.renew()
     if gone:
         return  # look again
     copied = Row.objects.filter(job=job, earlier__isnull=False)
-    if _fewer_than_agreed(job, (answered, size), (alike, alike_size)):
+    if _fewer_than_agreed(job, (answered, size), (alike, alike_size), others.models):
         holds.hold(job.pk, GONE)
     else:
         Job.objects.filter(pk=job.pk).update(deduplicated=True)
         if answered:
             job_log.write(job.pk, _reused_in_words(job, copied, answered))
+
+
+def _find_repeated(
+    job: Job, recipe: Recipe, others: UploadSummary, lease: Lease
+) -> Iterator[RepeatedRow]:
+    """`others` is told what is in the ready-made requests that are sent. Raises LeaseLost."""
+    if job.kind == Job.Kind.TABLE:
+        return find_repeated_rows(job, recipe, recipe.only_new, recipe.skip_duplicates, True, lease)
+    # A person may want several answers to the same request, so those are no duplicates.
+    return find_answered_requests(job, recipe, others, lease) if recipe.only_new else iter(())
 
 
 def _reused_in_words(job: Job, copied: RowQuerySet, answered: int) -> str:
@@ -119,20 +132,24 @@ def _mark(job: Job, found: Sequence[RepeatedRow], before: int) -> int:
         for one in found
     ]
     # bulk_update is many times slower.
+    numbers = [one.number for one in found if one.earlier]
     known = Row.objects.filter(job=job, outcome=Outcome.WAITING, batch=None).filter(
-        number__in=[one.number for one in found if one.earlier], earlier__isnull=False
+        number__in=numbers, earlier__isnull=False
     )
     sources = {one.earlier_job for one in found if one.earlier}
     with slice_transaction(), connection.cursor() as cursor:
         note_change(job.pk)
         cursor.executemany(_MARK, marks)
-        return _copy_earlier(known, sources, before) if sources else 0
+        gone = _copy_earlier(job, known, sources, before) if sources else 0
+        if job.kind == Job.Kind.REQUESTS:
+            answer_columns.store_columns_of_copies(job.pk, numbers)
+        return gone
 
 
-def _copy_earlier(rows: RowQuerySet, sources: Collection[int], before: int) -> int:
+def _copy_earlier(job: Job, rows: RowQuerySet, sources: Collection[int], before: int) -> int:
     """Copy to `rows` the good answers of the rows of other jobs that they name. Those whose answer
     is gone by now, or may be one to another request, are as if none had been found; how many."""
-    there = good_rows(sources).filter(job_id=OuterRef("earlier_job"))
+    there = good_rows(job, sources).filter(job_id=OuterRef("earlier_job"))
     # Found by what is in the rows: none of them may have changed since.
     same = there.filter(job__rows_version=before)
     _copy(rows.filter(request_key=None), same, "earlier")
@@ -142,15 +159,21 @@ def _copy_earlier(rows: RowQuerySet, sources: Collection[int], before: int) -> i
     return rows.update(earlier=None, earlier_job=None, request_key=None)
 
 
-def _fewer_than_agreed(job: Job, known: tuple[int, int], alike: tuple[int, int]) -> bool:
+def _fewer_than_agreed(
+    job: Job, known: tuple[int, int], alike: tuple[int, int], others: dict[str, dict[str, int]]
+) -> bool:
     """Whether fewer rows or bytes need not be sent than the confirmed price counted on: `known`,
-    which earlier jobs have answered, or together with `alike`, the duplicates of others."""
+    which earlier jobs have answered, or together with `alike`, the duplicates of others. Or whether
+    there is more in the ready-made requests that are sent, `others`."""
     estimate = estimates.current(job)
     if not job.recipe.only_new or estimate is None:
         return False
     agreed = estimate.basis.survey
     if not agreed.answered:
         return False
+    if job.kind == Job.Kind.REQUESTS:
+        # Rows that were stopped before this and are retried have a price of their own.
+        return job.last_round == 1 and (known[0] < agreed.reused or exceeds(others, agreed.sent))
     if agreed.known and find_previous_job(Job.objects.get(pk=job.pk)) is None:
         return True  # it may have been deleted in the meantime
     saved = agreed.answered, agreed.known_bytes + agreed.reused_bytes

@@ -17,7 +17,7 @@ from ..rules import recipes
 from ..rules.answer_formats import output_format
 from ..rules.price_estimates import Basis
 from ..rules.row_contents import recipe_key
-from . import answer_lengths, row_survey, token_counts
+from . import answer_lengths, request_survey, row_survey, token_counts
 
 
 def file_version(job: Job) -> list[Any]:
@@ -73,7 +73,8 @@ def find_basis(job: Job, lease: Lease | None) -> Basis:
     basis = job.estimate.basis if job.estimate else Basis()
     if basis.counts_key != counts_key or not basis.counts.tokens:
         basis = replace(basis, counts_key=counts_key, counts=token_counts.count_tokens(job, lease))
-    if basis.survey_key != survey_key and job.kind == Job.Kind.TABLE:
-        found = row_survey.survey_rows(job, recipe, lease)
-        basis = replace(basis, survey_key=survey_key, survey=found)
+    if basis.survey_key != survey_key:
+        is_table = job.kind == Job.Kind.TABLE
+        survey = row_survey.survey_rows if is_table else request_survey.survey_requests
+        basis = replace(basis, survey_key=survey_key, survey=survey(job, recipe, lease))
     return replace(basis, earlier=answer_lengths.earlier_jobs(job))

@@ -35,9 +35,16 @@ from .estimate_basis import (
     whose_key,
 )
 from .price_ranges import PriceRange, expect_input, price_share, sum_ranges
-from .shares import build_shares, build_table_share, count_reused, count_sent, find_same_jobs
+from .shares import (
+    build_request_shares,
+    build_shares,
+    build_table_share,
+    count_reused,
+    count_sent,
+    find_same_jobs,
+)
 
-VERSION = 3  # increase when the calculation changes
+VERSION = 4  # increase when the calculation changes
 TOO_MUCH = (
     "This job may cost up to {most}. No job can cost more than $9,000,000. Split the file into "
     "several jobs."
@@ -220,6 +227,19 @@ def price_recipes(
     None without a price, or if the file lacks a column."""
     tested = job.trials.lengths()
     return [_price_recipe(job, one, estimate, tested) for one in others]
+
+
+def price_all_requests(job: Job, estimate: Estimate) -> PriceRange | None:
+    """A rough price of a draft of ready-made requests if all of them are sent; None without one."""
+    try:
+        prices = [
+            price_share(one, estimate.basis) for one in build_request_shares(job.reading.models)
+        ]
+    except pricing.UnknownPrice:
+        return None
+    sums = sum_ranges(prices)
+    rows = sum(one.rows for one in prices)
+    return PriceRange(rows, sums["low"], sums["high"], sums["most"])
 
 
 def _price_recipe(

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
 from django.db.models import BigIntegerField, ExpressionWrapper, F, Max
 
-from ..models import Job, Outcome, Row, RowQuerySet
-from ..rules.recipes import Recipe
-from ..rules.row_contents import compile_request_key
+from ..models import Job, Outcome, Row, RowQuerySet, reusable_jobs
 
 ASKED_AT_ONCE = 500  # keys of one query
 KNOWN_AT_ONCE = 200_000  # keys held in memory
@@ -24,10 +22,9 @@ class EarlierRow(NamedTuple):
 
 
 class Memory:
-    """Finds the answers of `sources`, which are jobs, to the requests of a recipe."""
+    """Finds the answers of `sources`, which are jobs."""
 
-    def __init__(self, recipe: Recipe, columns: Sequence[str], sources: Iterable[int]) -> None:
-        self.key_of = compile_request_key(recipe, columns)
+    def __init__(self, sources: Iterable[int]) -> None:
         self.sources = list(sources)
         # What was found is asked for once: a request may be in many rows, here and there.
         self._known: dict[bytes, EarlierRow | None] = {}
@@ -61,13 +58,8 @@ class Memory:
         }
 
 
-def good_rows(sources: Iterable[int]) -> RowQuerySet:
-    """The rows whose answer may be copied now: by then a job may be in the trash, or a row be sent
-    again."""
-    return Row.objects.filter(
-        outcome=Outcome.GOOD,
-        job_id__in=list(sources),
-        job__state=Job.State.FINISHED,
-        job__trashed_at=None,
-        job__contents_deleted_at=None,
-    )
+def good_rows(job: Job, sources: Collection[int]) -> RowQuerySet:
+    """The rows of `sources` whose answer may be copied to `job` now: since they were found, a job
+    may have been put into the trash or out of sight, or a row be sent again."""
+    may = reusable_jobs(job).filter(pk__in=sources)
+    return Row.objects.filter(outcome=Outcome.GOOD, job__in=may)

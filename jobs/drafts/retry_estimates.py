@@ -14,7 +14,7 @@ from ..rules.recipes import Recipe
 from ..rules.retry_choices import RetrySize
 from .estimates import PartEstimate, current
 from .price_ranges import price_share, sum_ranges
-from .shares import Share, build_request_shares, build_shares, ceiling_around_cells, count_cached
+from .shares import Share, build_request_shares, ceiling_around_cells, count_cached
 from .token_counts import LEAST_TOKEN_BYTES
 
 
@@ -35,7 +35,7 @@ def estimate_retry(
         shares = build_request_shares(found.models)
     else:
         changed = [one.contents for one in job.rounds.all() if one.contents]
-        shares = build_shares(job, basis)
+        shares = build_request_shares(job.reading.models)
         shares += [one for models in changed for one in build_request_shares(models)]
         uses = {name: sum(getattr(one, name) for one in shares) for name in ("searches", "turns")}
         if changed:

@@ -18,7 +18,7 @@ from ..models import (
 )
 from ..rules.price_estimates import Survey
 from ..rules.recipes import Recipe, normalize_recipe
-from ..rules.row_contents import LONG, RowContents
+from ..rules.row_contents import LONG, RowContents, compile_request_key
 from .memory import Memory
 from .row_cells import cell_slices
 from .selected_rows import Selection, select_rows
@@ -53,7 +53,7 @@ def survey_rows(job: Job, recipe: Recipe, lease: Lease | None = None) -> Survey:
                 left_out += 1
                 left_out_bytes += contents.bytes(cells)
     return replace(
-        _survey_repeated(job, recipe, contents, selection, lease),
+        _survey_repeated(job, recipe, selection, lease),
         empty=empty,
         blank=blank,
         emptiest=emptiest,
@@ -71,7 +71,6 @@ def survey_rows(job: Job, recipe: Recipe, lease: Lease | None = None) -> Survey:
 def _survey_repeated(
     job: Job,
     recipe: Recipe,
-    contents: RowContents,
     selection: Selection | None,
     lease: Lease | None,
 ) -> Survey:
@@ -84,14 +83,13 @@ def _survey_repeated(
         for one in find_repeated_rows(
             job, recipe, only_new, skip_duplicates, whole, lease, selection
         ):
-            size = contents.bytes(one.cells)
             if one.same_as:
-                alike, alike_bytes = alike + 1, alike_bytes + size
+                alike, alike_bytes = alike + 1, alike_bytes + one.size
             elif one.request_key:
-                reused, reused_bytes = reused + 1, reused_bytes + size
+                reused, reused_bytes = reused + 1, reused_bytes + one.size
                 jobs.add(one.earlier_job)
             else:
-                known, known_bytes = known + 1, known_bytes + size
+                known, known_bytes = known + 1, known_bytes + one.size
     return Survey(
         known=known,
         known_bytes=known_bytes,
@@ -111,7 +109,7 @@ class RepeatedRow:
     """A row that need not be sent: a row with the same request is, or was."""
 
     number: int
-    cells: list[str]
+    size: int  # bytes of its cells, as the recipe uses them; of a ready-made request 0
     earlier: int = 0  # number of the answered row in an earlier job
     earlier_job: int = 0  # that job
     request_key: bytes = b""  # what both were sent, if it was found by that
@@ -119,10 +117,10 @@ class RepeatedRow:
 
 
 def find_previous_job(job: Job) -> Job | None:
-    """The job that `job` repeats, if its answers can be reused, and it had the same prompt. None
-    otherwise."""
+    """The job that the table `job` repeats, if its answers can be reused, and it had the same
+    prompt. None otherwise."""
     before = job.previous
-    if before is None or before.state != Job.State.FINISHED or before.kind != job.kind:
+    if before is None or before.state != Job.State.FINISHED or job.kind != Job.Kind.TABLE:
         return None
     if normalize_recipe(recipe_of(before)) != normalize_recipe(recipe_of(job)):
         return None
@@ -138,10 +136,10 @@ def find_repeated_rows(
     lease: Lease | None = None,
     selection: Selection | None = None,
 ) -> Iterator[RepeatedRow]:
-    """Yield the rows that need not be sent: with `only_new` those with a good answer in an earlier
-    job, the previous one first, with `skip_duplicates` duplicates of an earlier row. Without
-    `whole`, looks at the first ROWS_COMPARED rows only. `selection`: of a draft, whose other rows
-    are not marked yet.
+    """Yield the rows of a table that need not be sent: with `only_new` those with a good answer in
+    an earlier job, the previous one first, with `skip_duplicates` duplicates of an earlier row.
+    Without `whole`, looks at the first ROWS_COMPARED rows only. `selection`: of a draft, whose
+    other rows are not marked yet.
 
     Raises LeaseLost.
     """
@@ -149,7 +147,7 @@ def find_repeated_rows(
     sources = [one.job for one in find_sources(job, recipe)] if only_new else []
     if before is None and not sources and not skip_duplicates:
         return
-    memory = Memory(recipe, job.columns, sources)
+    memory, key_of = Memory(sources), compile_request_key(recipe, job.columns)
     contents = RowContents(recipe, job.columns)
     most = max(job.row_count, before.row_count if before else 0)
     parts = -(-most // ROWS_IN_MEMORY) if whole else 1
@@ -173,15 +171,16 @@ def find_repeated_rows(
                 and not contents.is_skipped(contents.empty(cells))
             ]
             unknown = [one for one in here if sources and one[2] not in answered]
-            asked = {number: memory.key_of(cells) for number, cells, _key in unknown}
+            asked = {number: key_of(cells) for number, cells, _key in unknown}
             remembered = memory.find(list(asked.values()))
             for number, cells, key in here:
                 if before and (earlier := answered.get(key)):
-                    yield RepeatedRow(number, cells, earlier, before.pk)
+                    yield RepeatedRow(number, contents.bytes(cells), earlier, before.pk)
                 elif found := remembered.get(sent := asked.get(number, b"")):
-                    yield RepeatedRow(number, cells, found.number, found.job, sent)
+                    size = contents.bytes(cells)
+                    yield RepeatedRow(number, size, found.number, found.job, sent)
                 elif skip_duplicates and first.setdefault(key, number) != number:
-                    yield RepeatedRow(number, cells, same_as=first[key])
+                    yield RepeatedRow(number, contents.bytes(cells), same_as=first[key])
             if not whole and rows[-1][0] >= ROWS_COMPARED:
                 break
 

@@ -76,7 +76,12 @@ class Share:
 def build_shares(job: Job, basis: Basis) -> list[Share]:
     if job.kind == Job.Kind.TABLE:
         return [build_table_share(job, recipe_of(job), basis, job.trials.lengths())]
-    return build_request_shares(job.reading.models)
+    return build_request_shares(sent_requests(job, basis.survey))
+
+
+def sent_requests(job: Job, survey: Survey) -> dict[str, dict[str, int]]:
+    """What is in the ready-made requests that are sent, as FileFacts.models."""
+    return survey.sent if job.recipe.only_new and survey.reused else job.reading.models
 
 
 def lacks_bounds(models: dict[str, dict[str, int]]) -> bool:

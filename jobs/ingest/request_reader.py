@@ -63,27 +63,11 @@ class RequestReader:
         for finding in findings:
             first, count = self._deprecated.get(finding.fix, (finding, 0))
             self._deprecated[finding.fix] = first, count + 1
-        params = request["params"]
-        searches, turns = count_uses(params.get("tools", []))
-        self._with_tools += turns > 0
-        size = len(bytes(_params_decoder.decode(source).params))
-        found, most = measure_input(params, size)
-        self._with_links += found.is_linked
-        self._unmeasured += found.most is None and not found.is_linked
-        return ParsedRow(
-            number,
-            source,
-            size,
-            model=params["model"],
-            max_tokens=params["max_tokens"],
-            cached=_asks_for_caching(source, request),
-            in_the_us=params.get("inference_geo") == "us",
-            searches=searches,
-            turns=turns,
-            most=most,
-            usual=found.usual,
-            is_linked=found.is_linked,
-        )
+        row = measured_row(number, source, request)
+        self._with_tools += row.turns > 0
+        self._with_links += row.is_linked
+        self._unmeasured += row.is_open and not row.is_linked
+        return row
 
     def is_wrong(self, number: int, request: Json) -> bool:
         """Whether the next request has problems without any fix."""
@@ -121,6 +105,29 @@ class RequestReader:
             return Finding("req_same_id", text, number)
         self._seen[custom_id] = number
         return None
+
+
+def measured_row(number: int, source: str, request: Json) -> ParsedRow:
+    """The row of a `request` without problems, with all that its price depends on."""
+    params = request["params"]
+    searches, turns = count_uses(params.get("tools", []))
+    size = len(bytes(_params_decoder.decode(source).params))
+    found, most = measure_input(params, size)
+    return ParsedRow(
+        number,
+        source,
+        size,
+        model=params["model"],
+        max_tokens=params["max_tokens"],
+        cached=_asks_for_caching(source, request),
+        in_the_us=params.get("inference_geo") == "us",
+        searches=searches,
+        turns=turns,
+        most=most,
+        usual=found.usual,
+        is_linked=found.is_linked,
+        is_open=found.most is None,
+    )
 
 
 def measure_input(params: Json, size: int) -> tuple[InputSize, int]:

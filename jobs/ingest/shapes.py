@@ -139,6 +139,7 @@ class ParsedRow(msgspec.Struct, gc=False):
     most: int = 0  # most tokens of its input, without the results of such tools
     usual: int = 0  # bytes of text with about as many tokens as its input
     is_linked: bool = False  # it has files that the provider fetches
+    is_open: bool = False  # it holds something of unknown length
 
 
 def row_name(format: str, number: int, line: int) -> int:

@@ -117,7 +117,7 @@ class Row(RowResult):
     earlier_job = models.BigIntegerField(null=True)
     # request_key() of what was sent, stored with its answer, or of what `earlier` was sent. None
     # without an answer, where the body was gone before the answer came, for rows of older versions
-    # and imported batches, and for ready-made requests.
+    # and imported batches. Of a ready-made request its lasting_key().
     request_key = models.BinaryField(max_length=16, null=True)
 
     objects = RowQuerySet.as_manager()

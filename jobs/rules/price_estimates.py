@@ -94,6 +94,8 @@ class Survey:
     reused: int = 0  # other rows whose request an earlier job has answered
     reused_bytes: int = 0
     reused_jobs: int = 0  # how many jobs have these answers
+    # What is in the other ones of ready-made requests, as FileFacts.models; {} if nothing is reused
+    sent: dict[str, dict[str, int]] = field(default_factory=dict)
 
     @property
     def answered(self) -> int:

@@ -5,29 +5,32 @@ from __future__ import annotations
 import hashlib
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from .row_contents import RequestKey, request_key
 
 KEY_BYTES = 16
 _PARAMS = b'","params":'
+# What ends a request in a body: the comma before the next one, or the end of the whole.
+_ENDS = (b"},\n", b"}\n]}")
+KeyOf = Callable[[bytes], RequestKey | None]
 
 
 class SentKeys:
-    """The request_key of each row of a table; 24 bytes a row, because there may be 100,000."""
+    """The key of each row's request; 24 bytes a row, because there may be 100,000."""
 
-    def __init__(self, lines: Iterable[bytes], nonce: str, sha256: str) -> None:
-        """`lines` of a body, with a request on each. Knows no row when the body is not the one with
-        this `sha256`, or belongs to another batch."""
+    def __init__(
+        self, lines: Iterable[bytes], nonce: str, sha256: str, key_of: KeyOf = request_key
+    ) -> None:
+        """`lines` of a body. Knows no row when the body is not the one with this `sha256`, or
+        belongs to another batch. `key_of`: what tells requests apart, None for one without a
+        key."""
         self._numbers, self._keys = array("q"), bytearray()
         numbers, keys, digest = array("q"), bytearray(), hashlib.sha256()
-        begin = b'{"custom_id":"%b-' % nonce.encode()
-        for line in lines:
-            digest.update(line)
-            number, _, rest = line[len(begin) :].partition(_PARAMS)
-            if line.startswith(begin) and number.isdigit():
-                numbers.append(int(number))  # in order, as the rows are
-                keys += request_key(rest.rstrip(b",\n").removesuffix(b"}"))
+        for number, params in _requests_in(lines, nonce, digest.update):
+            if key := key_of(params):
+                numbers.append(number)  # in order, as the rows are
+                keys += key
         if digest.hexdigest() == sha256:
             self._numbers, self._keys = numbers, keys
 
@@ -37,3 +40,27 @@ class SentKeys:
         if place == len(self._numbers) or self._numbers[place] != number:
             return None
         return bytes(self._keys[place * KEY_BYTES : (place + 1) * KEY_BYTES])
+
+
+def _requests_in(
+    lines: Iterable[bytes], nonce: str, note: Callable[[bytes], None]
+) -> Iterator[tuple[int, bytes]]:
+    """The number of each row and its `params`. A ready-made request may be on several lines; all
+    lines go to `note`."""
+    begin = b'{"custom_id":"%b-' % nonce.encode()
+    held: list[bytes] = []  # the lines of a request, so far
+    for line in lines:
+        note(line)
+        if line.startswith(begin):
+            yield from _split(held, begin)
+            held = []
+        if held or line.startswith(begin):
+            held.append(line)
+    yield from _split(held, begin)
+
+
+def _split(lines: list[bytes], begin: bytes) -> Iterator[tuple[int, bytes]]:
+    number, _, rest = b"".join(lines)[len(begin) :].partition(_PARAMS)
+    for end in _ENDS:
+        if number.isdigit() and rest.endswith(end):
+            yield int(number), rest.removesuffix(end)

@@ -25,6 +25,7 @@ EXPLAINED = {
     "using/files#how-your-file-is-read": ("reading",),
     "using/files#rows-that-cannot-be-sent": ("replace",),
     "using/files#correcting-rows": ("correct",),
+    "using/requests#reuse-answers": ("reuse_answers",),
     "using/requests#a-batch-made-elsewhere": ("import_batch", "import_batch_look", "ids"),
     "using/files#the-finished-file": ("download", "batch_raw"),
     "using/prompts": ("recipe",),

@@ -125,6 +125,7 @@ urlpatterns = [
     path("jobs/<int:pk>/", job_page.job, name="job"),
     path("jobs/<int:pk>/status/", job_page.status, name="status"),
     path("jobs/<int:pk>/recipe/", draft.recipe, name="recipe"),
+    path("jobs/<int:pk>/reuse-answers/", draft.reuse_answers, name="reuse_answers"),
     path("jobs/<int:pk>/choose-rows/", row_choices.choose_rows, name="choose_rows"),
     path("jobs/<int:pk>/columns/", columns.columns, name="columns"),
     path("jobs/<int:pk>/save-as-template/", templates.save_as_template, name="save_as_template"),

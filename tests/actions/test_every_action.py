@@ -46,7 +46,7 @@ from ..database_work import Work, counted, grown
 from ..environment import ROOT
 from ..many import finished, many_rows
 from ..web.test_security import ARGUMENTS, HX, JOB_PAGES, PAGES, POSTS, in_trouble
-from ..web.test_views_draft import RECIPE, with_price
+from ..web.test_views_draft import READY_MADE, RECIPE, with_price
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -73,6 +73,12 @@ def both_sizes_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
 def draft(owner: User, size: int, **values: Any) -> Job:
     job = store_job(owner, Job.State.DRAFT, **{"prompt": "Say: {{text}}", **values})
     return with_price(many_rows(job, size))
+
+
+def ready_made(owner: User, size: int) -> Job:
+    """A draft of requests that an earlier job has answered."""
+    good(owner, size, rows=[READY_MADE])
+    return draft(owner, size, rows=[READY_MADE], prompt="")
 
 
 def corrected(owner: User, size: int) -> Job:
@@ -131,7 +137,7 @@ def alike(owner: User, size: int) -> Job:
 
 
 def good(owner: User, size: int, **values: Any) -> Job:
-    job = store_job(owner, prompt="Say: {{text}}", practice=True, **values)
+    job = store_job(owner, **{"prompt": "Say: {{text}}", "practice": True, **values})
     return many_rows(job, size)
 
 
@@ -269,6 +275,7 @@ ACTS = [
         lambda _: {"column": ["text"], "operator": ["not_empty"], "value": [""], "sample": "5"},
         ("choose_rows",),
     ),
+    Act("reuse_answers", ready_made, lambda _: {"only_new": "on"}, ("reuse_answers",)),
     Act("mark_private", draft, lambda _: {"private": ["1"]}, ("mark_private",)),
     Act("take_advice", draft, lambda _: {"code": "once"}, only_shows=True),
     Act("confirm", draft, lambda job: {"plan_sha256": job.plan_sha256}, ("confirm",)),

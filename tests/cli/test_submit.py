@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import sys
 from decimal import Decimal
 from pathlib import Path
@@ -308,6 +309,21 @@ def test_a_job_is_run_again_with_what_is_new(
     assert (job.recipe.prompt, job.recipe.only_new) == ("{{Text}}", True)
     assert [row.earlier for row in job.rows.in_order()] == [2, None]
     assert simulator.truth()["accepted_rows"] == 3
+
+
+def test_ready_made_requests_reuse_answers(
+    root: User, worker: None, simulator: Simulator, requests: Path
+) -> None:
+    out, _ = run("submit", requests, "--yes")
+    run("wait", out.strip())
+    found = json.loads(run("estimate", requests, "--reuse", "--json")[0])
+    assert (found["rows"], found["reused_rows"]) == (0, 1)
+    again, said = run("submit", requests, "--reuse", "--yes")
+    assert "1 of 1 row are answered from earlier jobs, at no cost. That saves about" in said
+    run("wait", again.strip())
+    row = Job.objects.get(pk=again.strip()).rows.get()
+    assert (row.earlier_job, row.outcome) == (int(out), "good")
+    assert simulator.truth()["accepted_rows"] == 1
 
 
 def test_the_answers_of_a_job_are_asked_about_in_another(

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
@@ -21,6 +21,7 @@ from django.utils import timezone
 from jobs.actions import accuracy, job_basics, people, reviews, submissions
 from jobs.batches import leases
 from jobs.drafts import advice, deduplication, estimates
+from jobs.ingest.request_keys import lasting_key
 from jobs.models import (
     Access,
     Batch,
@@ -47,27 +48,40 @@ from .test_draft_settings import priced
 MakeJob = Callable[..., Job]
 Drive = Callable[..., Job]
 PROMPT = "Is this positive? {{%s}}"
+ASKED = {"model": "claude-haiku-5-5", "max_tokens": 9, "messages": []}
 MAY = [("1", "[simulate:good] a"), ("2", "[simulate:good] b"), ("3", "[simulate:refusal]")]
 JUNE = [("x", "b"), ("y", "new"), ("z", "a")]
 
 
-Cells = Sequence[Sequence[str]]
+# Of a table, or ready-made requests.
+Rows = Sequence[Sequence[str] | Mapping[str, Any]]
+# What is asked of the rows here, as ready-made requests.
+REQUESTS, AGAIN = (
+    [{"custom_id": name, "params": {**ASKED, "system": text}} for name, text in rows]
+    for rows in ([("1", "a"), ("2", "b")], JUNE)
+)
 
 
-def answered(owner: User, rows: Cells = (("1", "a"), ("2", "b")), **values: Any) -> Job:
+def answered(owner: User, rows: Rows = (("1", "a"), ("2", "b")), **values: Any) -> Job:
     """A finished job of this version: its requests are remembered."""
-    usual: dict[str, Any] = {"columns": ("id", "text"), "prompt": PROMPT % "text", "practice": True}
+    usual: dict[str, Any] = {"practice": True}
+    if not isinstance(rows[0], Mapping):
+        usual |= {"columns": ("id", "text"), "prompt": PROMPT % "text"}
     job = store_job(owner, rows=rows, **{**usual, **values})
-    key_of = compile_request_key(recipe_of(job), job.columns)
+    key_of_cells = compile_request_key(recipe_of(job), job.columns)
     for row in job.rows.all():
-        job.rows.filter(pk=row.pk).update(request_key=key_of(row.content))
+        sent = row.content if job.kind == Job.Kind.TABLE else json.dumps(row.content["params"])
+        key = key_of_cells(sent) if job.kind == Job.Kind.TABLE else lasting_key(sent.encode())
+        job.rows.filter(pk=row.pk).update(request_key=key)
     note_asked(job, 1, recipe_of(job))
     return job
 
 
 def draft(owner: User, **values: Any) -> Job:
     """A draft with other columns that asks the same, and runs no job again."""
-    usual: dict[str, Any] = {"columns": ("no", "review"), "rows": JUNE, "prompt": PROMPT % "review"}
+    usual: dict[str, Any] = {"rows": JUNE}
+    if not isinstance(values.get("rows", JUNE)[0], Mapping):
+        usual |= {"columns": ("no", "review"), "prompt": PROMPT % "review"}
     return store_job(owner, **{"state": Job.State.DRAFT, "only_new": True, **usual, **values})
 
 
@@ -179,6 +193,30 @@ def test_a_job_that_is_gone_or_not_alike_answers_nothing(
     assert marked(draft(alice, state=Job.State.SUBMITTING)) == [may.pk, None, may.pk]
     Job.objects.filter(pk=may.pk).update(**change)
     assert marked(draft(alice, state=Job.State.SUBMITTING)) == [None] * 3
+
+
+@pytest.mark.parametrize("ready_made", [False, True])
+def test_an_answer_that_goes_out_of_sight_before_it_is_copied_is_not_copied(
+    alice: User, bob: User, monkeypatch: pytest.MonkeyPatch, ready_made: bool
+) -> None:
+    """Alice leaves the team while the answers are looked for."""
+    team = Team.objects.create(name="readers")
+    member = Membership.objects.create(team=team, person=alice)
+    rows: dict[str, Any] = {"rows": REQUESTS} if ready_made else {}
+    may = answered(bob, team=team, **rows)
+    again: dict[str, Any] = {"rows": AGAIN} if ready_made else {}
+    job = draft(alice, state=Job.State.SUBMITTING, **again)
+    assert marked(job) == [may.pk, None, may.pk]
+    job = draft(alice, state=Job.State.SUBMITTING, **again)
+    mark = deduplication._mark
+
+    def leaves_meanwhile(*arguments: Any) -> int:
+        member.delete()
+        return mark(*arguments)
+
+    monkeypatch.setattr(deduplication, "_mark", leaves_meanwhile)
+    assert marked(job) == [None] * 3
+    assert not job.rows.exclude(answer="").exists()
 
 
 def test_an_answer_that_is_not_good_is_not_used(alice: User) -> None:
@@ -354,30 +392,37 @@ def test_reuse_never_crosses_who_may_see_what(alice: User, bob: User, root: User
         for team in teams:
             if chance.random() < 0.5:
                 Membership.objects.create(team=team, person=user)
-    reused = 0
-    for _ in range(25):
+    reused = {False: 0, True: 0}
+    for _ in range(30):
         Job.objects.all().delete()
+        ready_made = chance.random() < 0.5
+        before: dict[str, Any] = {"rows": REQUESTS} if ready_made else {}
+        after: dict[str, Any] = {"rows": AGAIN} if ready_made else {}
         for _ in range(3):
             one = answered(
                 chance.choice(users),
+                **before,
                 team=chance.choice([None, *teams]),
                 team_access=chance.choice(Access.values),
             )
             if chance.random() < 0.2:
                 Job.objects.filter(pk=one.pk).update(trashed_at=timezone.now())
         job = draft(
-            chance.choice(users[:4]), state=Job.State.SUBMITTING, team=chance.choice([None, *teams])
+            chance.choice(users[:4]),
+            **after,
+            state=Job.State.SUBMITTING,
+            team=chance.choice([None, *teams]),
         )
         if chance.random() < 0.5:
             job.previous = Job.objects.order_by("?").exclude(pk=job.pk).first()
             job.save()
         sources = {pk for pk in marked(job) if pk}
-        reused += bool(sources)
+        reused[ready_made] += bool(sources)
         for user in users:
             seen = Job.objects.visible_to(user)
             if seen.filter(pk=job.pk).exists():
                 assert seen.filter(pk__in=sources).count() == len(sources), user
-    assert 5 < reused < 25
+    assert all(2 < count < 15 for count in reused.values()), reused
 
 
 @pytest.fixture(autouse=True)

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import re
 from pathlib import Path
 
 from playwright.sync_api import Page, expect
 
 from ..running import wait_for
-from .conftest import PHONE, OpenPage, as_csv, upload
+from .conftest import (
+    PHONE,
+    OpenPage,
+    as_csv,
+    assert_fits,
+    submit,
+    upload,
+    wait_until_finished,
+)
 
 HEADER = ["id", "review"]
 ROWS = [
@@ -92,6 +101,27 @@ def test_what_was_saved_is_said_beside_the_bars_of_a_phone(
     # Then the bar has its full height.
     expect(page.locator("#price")).to_contain_text("at most")
     assert page.evaluate(COVERED) == []
+
+
+def test_ready_made_requests_reuse_answers(page: Page) -> None:
+    """One click, and the price follows without another page."""
+    asked = [{"role": "user", "content": "[simulate:good] Say hello."}]
+    params = {"model": "claude-haiku-5-5", "max_tokens": 60, "messages": asked}
+    request = json.dumps({"custom_id": "a", "params": params})
+    upload(page, "first.jsonl", request.encode())
+    expect(page.locator("#known-rows")).to_contain_text("has answered any of these requests.")
+    submit(page)
+    wait_until_finished(page)
+    upload(page, "again.jsonl", request.encode())
+    expect(page.locator("#known-rows")).to_contain_text("Without this, you pay for it again.")
+    page.get_by_label("Reuse answers from earlier jobs").check()
+    expect(page.locator("#known-rows")).to_contain_text("1 of 1 rows is answered from earlier jobs")
+    expect(page.locator("#price")).to_contain_text("0 rows")
+    assert_fits(page)
+    page.locator("#go-on").click()
+    expect(page.get_by_text("Saves about")).to_be_visible()
+    page.get_by_role("button", name="Use the answers of earlier jobs – no charge").click()
+    wait_until_finished(page)
 
 
 def test_a_job_without_javascript(open_page: OpenPage, signed_in: Path) -> None:

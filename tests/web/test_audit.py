@@ -101,6 +101,7 @@ POSTS: dict[str, tuple[str, ...] | str] = {
     "improve": ("better_prompt_requested", "rows_tested"),
     "take_advice": DRAFTING,
     "mark_private": DRAFTING,
+    "reuse_answers": DRAFTING,
     "edits": READING,
     "upload_edits": READING,
     "change_rows": READING,

@@ -44,7 +44,7 @@ LIMITS: dict[str, tuple[int, int]] = {
     "draft, with findings": (335, 38),
     "draft, first job": (180, 30),
     "draft, empty": (142, 27),
-    "draft, ready-made requests": (55, 7),
+    "draft, ready-made requests": (70, 9),
     "draft, full": (260, 41),
     "tests": (215, 7),
     "improve the prompt": (60, 6),

@@ -81,6 +81,7 @@ JOB_PAGES: dict[str, list[str]] = {
     "trials": [],
     "compare": [],
     "take_advice": ["POST"],
+    "reuse_answers": ["POST"],
     "mark_private": ["POST"],
     "job_retention": ["POST"],
     "use_trial": ["POST"],

@@ -12,6 +12,7 @@ from django.views.decorators.http import require_http_methods
 
 from ...actions import approvals, submissions
 from ...drafts import advice, estimates, model_catalog
+from ...drafts.shares import sent_requests
 from ...models import Job, Outcome, SpendingCaps, answer_kind_of, recipe_of
 from ...models.privacy import shown_choice
 from ...rules.model_capabilities import AUTOMATIC, EFFORTS, NONE, effort_of, efforts_of
@@ -53,7 +54,7 @@ def _page(request: HttpRequest, job: Job, pilot_form: PilotForm | None = None) -
         "longest": recipe_of(job).longest,
         **_not_sent(job, sums["estimate"]),
         "answer_kind": answer_kind_of(job),
-        "request_models": request_models(job),
+        "request_models": request_models(sent_requests(job, sums["estimate"].basis.survey)),
         "format": format_in_words(job),
         **_filled(job, sums["estimate"]),
         **_approval(request, job, sums["estimate"]),

@@ -75,7 +75,7 @@ def draft_page(
         # One more for the next one.
         "answer_columns": [*answer_kind_of(job).columns, AnswerColumn("")],
         "column_kinds": COLUMN_KINDS,
-        "request_models": request_models(job),
+        "request_models": request_models(job.reading.models),
         **preview(job, whole_number(request.GET.get("row"), 1)),
         **price(job),
         **leaving(job),
@@ -276,6 +276,19 @@ def recipe(request: HttpRequest, pk: int) -> HttpResponse:
     query = QueryDict(mutable=True)
     query["row"] = str(number)
     return redirect(f"{reverse('job', args=[job.pk])}?{query.urlencode()}#preview")
+
+
+@require_POST
+def reuse_answers(request: HttpRequest, pk: int) -> HttpResponse:
+    """`only_new`: sent if ready-made requests get the answers of earlier jobs."""
+    job = find_job(request, pk)
+    if job.state != Job.State.DRAFT or job.kind != Job.Kind.REQUESTS:
+        return redirect_to_job(request, job)
+    drafts.reuse_answers(job, person(request), wanted="only_new" in request.POST)
+    if not request.headers.get("HX-Request"):
+        return redirect("job", pk)
+    job.refresh_from_db()
+    return render(request, "draft/_priced.html", {"job": job, "answering": True, **price(job)})
 
 
 @require_POST

@@ -23,15 +23,16 @@ from .fragments import redirect_to_job
 from .tested_rows import trial_hint
 
 
-def request_models(job: Job) -> list[dict[str, Any]]:
-    """Of ready-made requests: the models they ask for, with the name of each."""
+def request_models(models: dict[str, dict[str, int]]) -> list[dict[str, Any]]:
+    """Of ready-made requests: the models they ask for, with the name of each. `models`: as
+    FileFacts.models."""
     return [
         {
             "name": model_catalog.name_of(model_id),
             "has_price": model_catalog.has_price(model_id),
             **numbers,
         }
-        for model_id, numbers in job.reading.models.items()
+        for model_id, numbers in models.items()
     ]
 
 

@@ -30,7 +30,7 @@ from .bench_load import price_job
 from .environment import ROOT
 from .processor_time import seconds_of_tree
 
-JOBS, ROWS, NUMBERS, SHARE = 6, 20_000, "1,2,3", 20
+JOBS, ROWS, NUMBERS, SHARE = 6, 20_000, "1,3", 20
 GROUPS = Path("/sys/fs/cgroup")
 PERIOD = 20_000  # microseconds in which a worker gets its share
 
@@ -187,7 +187,9 @@ def main() -> None:
     if not chosen.workers:
         return
     print(f"\n{JOBS} jobs of {ROWS:,} rows on PostgreSQL, {os.cpu_count()} cores")
-    print(f"each worker with {chosen.share or 'all it can get'} % of one")
+    print(
+        f"each worker with {chosen.share} % of one" if chosen.share else "as much as they can get"
+    )
     print(f"{'workers':>9}{'read s':>9}{'CPU s':>8}{'send and collect s':>20}{'CPU s':>8}")
     for number in map(int, chosen.workers.split(",")):
         with prepare.postgres(prepare.get_postgres()) as url:

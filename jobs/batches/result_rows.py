@@ -21,7 +21,7 @@ from . import answer_columns, external_ids, result_files
 from .leases import Lease
 from .slices import slice_transaction
 
-SLICE = 2_000  # rows of one transaction
+SLICE = 5_000  # rows of one transaction
 SLICE_BYTES = 8_000_000
 NO_ROW = "no_row"  # the Problem of results that belong to no row
 IDS_SHOWN = 20  # of those

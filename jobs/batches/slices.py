@@ -14,23 +14,33 @@ from django.db.models import QuerySet
 from .leases import Lease
 
 SLICE = 2_000  # rows of one transaction
-# SQLite gives nobody a turn: whoever waits for it looks every 0.1 s whether it is free. So a thread
-# pauses for longer than that when its slices have held it for so long in all.
-HELD_SECONDS, PAUSE_SECONDS = 0.25, 0.15
-_mine = threading.local()  # `held`: seconds since this thread's last pause
+# SQLite gives nobody a turn: whoever waits for it looks every 0.1 s whether it is free. So all
+# slices of this process pause for longer than that when they have held it for so long in all.
+HELD_SECONDS, PAUSE_SECONDS = 0.5, 0.12
+_turn = threading.RLock()  # of the threads that change slices
+_held = 0.0  # seconds since the last pause
 
 
 @contextmanager
 def slice_transaction() -> Iterator[None]:
     """One transaction of several in a row. After it, others who want to write get their turn."""
-    began = time.monotonic()
-    with transaction.atomic():
-        yield
     if connection.vendor == "sqlite" and not connection.in_atomic_block:
-        _mine.held = getattr(_mine, "held", 0.0) + time.monotonic() - began
-        if _mine.held > HELD_SECONDS:
-            _mine.held = 0.0
-            time.sleep(PAUSE_SECONDS)
+        with _turn:
+            yield from _hold_and_pause()
+    else:
+        with transaction.atomic():
+            yield
+
+
+def _hold_and_pause() -> Iterator[None]:
+    global _held
+    with transaction.atomic():
+        began = time.monotonic()  # from now on others wait
+        yield
+    _held += time.monotonic() - began
+    if _held > HELD_SECONDS:
+        _held = 0.0
+        time.sleep(PAUSE_SECONDS)
 
 
 def slices_of(numbers: Sequence[int]) -> Iterator[Sequence[int]]:

@@ -111,9 +111,9 @@ def test_short_slices_pause_once_they_have_held_the_database_long_enough(
         paused_at.append(now)
 
     monkeypatch.setattr(slices, "time", SimpleNamespace(monotonic=lambda: now, sleep=sleep))
-    monkeypatch.setattr(slices, "_mine", SimpleNamespace())
-    for _ in range(10):
+    monkeypatch.setattr(slices, "_held", 0.0)
+    for _ in range(20):
         with slices.slice_transaction():
-            now += 0.1
-    assert paused_at == pytest.approx([0.3, 0.6, 0.9])
+            now += 0.15
+    assert paused_at == pytest.approx([0.6, 1.2, 1.8, 2.4, 3.0])
     assert slices.HELD_SECONDS + slices.PAUSE_SECONDS < 1, "seconds that anybody waits"

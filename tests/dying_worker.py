@@ -217,7 +217,7 @@ def arrange_collecting(point: str, reached: Callable[[], None]) -> bool:
         case "collecting: named, nothing stored":
             before(result_rows, "store", reached)
         case "collecting: some rows stored":
-            result_rows.SLICE = 20
+            result_rows.STORED_AT_ONCE = 20
             after(leases.Lease, "renew", lambda: reached() if called_by("store") else None)
         case "collecting: rows stored, batch not":
             after(result_rows, "store", reached)

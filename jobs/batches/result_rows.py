@@ -21,7 +21,9 @@ from . import answer_columns, external_ids, result_files
 from .leases import Lease
 from .slices import slice_transaction
 
-SLICE = 5_000  # rows of one transaction
+SLICE = 2_000  # rows of one transaction
+# Results of one: each changes three indexes all over, and many of them fewer pages for each row.
+STORED_AT_ONCE = 5_000
 SLICE_BYTES = 8_000_000
 NO_ROW = "no_row"  # the Problem of results that belong to no row
 IDS_SHOWN = 20  # of those
@@ -153,7 +155,7 @@ def slices(path: Path) -> Iterator[list[bytes]]:
             if line.strip():
                 lines.append(line)
                 size += len(line)
-            if len(lines) == SLICE or size > SLICE_BYTES:
+            if len(lines) == STORED_AT_ONCE or size > SLICE_BYTES:
                 yield lines
                 lines, size = [], 0
     if lines:

@@ -82,7 +82,7 @@ def test_others_get_their_turn_after_each_slice_of_a_file_and_of_its_results(
     estimates.estimate_job(job)
     job.refresh_from_db()
     assert submissions.confirm(job, job.plan_sha256, alice)
-    monkeypatch.setattr(result_rows, "SLICE", 2)
+    monkeypatch.setattr(result_rows, "STORED_AT_ONCE", 2)
     seen: list[int] = []
     store_results = result_rows.store
 

@@ -3,6 +3,8 @@ way that they may not see."""
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import random
 from collections.abc import Callable, Mapping, Sequence
@@ -99,6 +101,13 @@ def marked(job: Job) -> list[int | None]:
     return list(job.rows.in_order().values_list("earlier_job", flat=True))
 
 
+def marks(job: Job) -> list[str]:
+    """What marks the reused answers in the CSV of `job`."""
+    [header, *lines] = csv.reader(io.StringIO(b"".join(table.csv_chunks(job)).decode(), newline=""))
+    assert header[-1] == "reused"
+    return [line[-1] for line in lines]
+
+
 def test_any_earlier_job_answers_a_row_that_was_sent_there(
     alice: User, make_job: MakeJob, drive: Drive, simulator: Simulator, client_alice: Client
 ) -> None:
@@ -125,7 +134,8 @@ def test_any_earlier_job_answers_a_row_that_was_sent_there(
     ]
     answers = dict(may.rows.values_list("number", "answer"))
     assert [lines[0]["answer"], lines[2]["answer"]] == [answers[2], answers[1]]
-    assert [one["cost_usd"] for one in lines if one["earlier_job"]] == ["0", "0"]
+    assert [one["cost_usd"] for one in lines if one["reused"]] == ["0", "0"]
+    assert marks(job) == ["yes", "", "yes"]
     page = client_alice.get(reverse("row", args=[job.pk, 1])).content.decode()
     assert f"row 2 of job {may.pk}" in page
 
@@ -146,6 +156,8 @@ def test_a_file_names_no_job_that_its_reader_may_not_see(
         assert isinstance(answer, StreamingHttpResponse)
         lines = [json.loads(line) for line in answer.getvalue().splitlines()]
         assert [bool(one["answer"]) for one in lines] == [True, False, True]
+        # That some earlier job answered is no secret.
+        assert [one["reused"] for one in lines] == [True, False, True]
         return [(one["earlier_job"], one["earlier_row"]) for one in lines]
 
     assert earlier(client_alice) == [(may.pk, 2), (None, None), (may.pk, 1)]

@@ -38,13 +38,17 @@ from jobs.models import (
     recipe_of,
 )
 from jobs.results import review_sample, table
+from jobs.retries import edits
+from jobs.retries.selection import EDITED
 from jobs.rules.judging import MARKED_DOWN
 from jobs.rules.retry_choices import RoundEstimate
 from jobs.rules.right_answers import GoldChoice
 from jobs.rules.row_contents import compile_request_key
+from jobs.web.views.rows import DRAWER
 from jobs.worker import advance, retention
 
 from ..conftest import Simulator, send_again, store_job
+from ..pages import squeezed
 from .test_draft_settings import priced
 
 MakeJob = Callable[..., Job]
@@ -138,6 +142,11 @@ def test_any_earlier_job_answers_a_row_that_was_sent_there(
     assert marks(job) == ["yes", "", "yes"]
     page = client_alice.get(reverse("row", args=[job.pk, 1])).content.decode()
     assert f"row 2 of job {may.pk}" in page
+    # Once its text is changed, it is sent like others.
+    job.rows.filter(number=1).update(outcome=Outcome.LOOK, cause=MARKED_DOWN)
+    assert edits.edit_row(job.rows.get(number=1), ["x", "[simulate:good] changed"])
+    assert send_again(job, alice, EDITED) == 1
+    assert marks(drive(job)) == ["", "", "yes"]
 
 
 def test_a_file_names_no_job_that_its_reader_may_not_see(
@@ -150,6 +159,12 @@ def test_a_file_names_no_job_that_its_reader_may_not_see(
     team = Team.objects.create(name="readers")
     Membership.objects.create(team=team, person=bob)
     Job.objects.filter(pk=job.pk).update(team=team)
+
+    pages = [reverse("row", args=[job.pk, 1]), reverse("receipt", args=[job.pk])]
+    for headers in ({}, {"HX-Target": DRAWER}):
+        said = squeezed(client_bob.get(pages[0], headers=headers).content)
+        assert "same request from an earlier job, at no cost." in said
+    assert "Answered by an earlier job" in squeezed(client_bob.get(pages[1]).content)
 
     def earlier(client: Client) -> list[tuple[int | None, int | None]]:
         answer = client.get(reverse("download", args=[job.pk, "jsonl"]))

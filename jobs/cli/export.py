@@ -68,6 +68,15 @@ def run(console: Console, options: dict[str, Any]) -> None:
     finally:
         part.unlink(missing_ok=True)
     console.say(f"Wrote {output}.")
+    say_what_marks_reused(console, job, file)
+
+
+def say_what_marks_reused(console: Console, job: Job, file: str) -> None:
+    if column := table.table_of(job).reused_column:
+        if file in ("csv", "xlsx"):
+            console.say(f"The column “{column}” marks answers of earlier jobs.")
+        elif file == "jsonl":
+            console.say('Answers of earlier jobs are marked with "reused": true.')
 
 
 def write_to_stdout(console: Console, job: Job, options: dict[str, Any]) -> None:

@@ -34,7 +34,7 @@ from . import table, workbook
 
 logger = logging.getLogger(__name__)
 
-LAYOUT = 1  # increase it when the format of files changes, so that all are rebuilt
+LAYOUT = 2  # increase it when the format of files changes, so that all are rebuilt
 # Most rows of a file that is made while the person waits: a workbook takes about a second.
 AT_ONCE = 5_000
 # Packing a workbook keeps the worker from renewing its lease; the largest take minutes.

@@ -58,6 +58,11 @@ class SavedRow(NamedTuple):
         return is_usable(self.outcome, self.cause)
 
     @property
+    def is_reused(self) -> bool:
+        """Whether it has the answer of an earlier job."""
+        return self.earlier is not None
+
+    @property
     def all_input_tokens(self) -> int:
         return self.input_tokens + self.cache_write_tokens + self.cache_read_tokens
 

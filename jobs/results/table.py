@@ -49,7 +49,9 @@ ANSWER_COLUMNS = (
     "output_tokens",
     "cost_usd",
 )
-# After these, when right answers were chosen: whether the answer is the right one.
+# After these, if the job reuses answers. Also if no row got one: so the header never changes.
+REUSED = "reused"
+# At last, when right answers were chosen: whether the answer is the right one.
 MATCHES = "matches"
 # Which rows are wanted, by what became of them.
 ROW_FILTERS: dict[str, tuple[str, ...]] = {
@@ -85,11 +87,20 @@ class Table:
     filled: list[str]  # the columns that the answers fill
     job: Job | None = None  # whose masked columns are masked
     matcher: Matcher | None = None  # where right answers were chosen
+    marks_reused: bool = False  # where the answers of earlier jobs are reused
 
     @property
     def header(self) -> list[str]:
-        ours = [*self.filled, *ANSWER_COLUMNS, *([MATCHES] if self.matcher else [])]
+        ours = [*self.filled, *ANSWER_COLUMNS]
+        ours += [REUSED] if self.marks_reused else []
+        ours += [MATCHES] if self.matcher else []
         return [*self.theirs, *beside(ours, self.theirs)]
+
+    @property
+    def reused_column(self) -> str:
+        """What the column that marks reused answers is called here; "" without one."""
+        place = len(self.theirs) + len(self.filled) + len(ANSWER_COLUMNS)
+        return self.header[place] if self.marks_reused else ""
 
     def cells(self, row: SavedRow) -> list[Cell]:
         """A row in the order of the header. The cells of the upload are text, as they were read."""
@@ -112,6 +123,8 @@ class Table:
             cells += [attempts, row.all_input_tokens, row.output_tokens, row.cost]
         else:
             cells += [None, None, None, None]
+        if self.marks_reused:
+            cells.append(True if row.is_reused else None)
         if self.matcher:
             cells.append(self.matcher.is_match(row))
         return cells
@@ -119,7 +132,8 @@ class Table:
 
 def table_of(job: Job) -> Table:
     theirs = job.columns if job.kind == Job.Kind.TABLE else ["custom_id"]
-    return Table(theirs, answer_shape_of(job).column_names, job, matcher_of(job))
+    filled = answer_shape_of(job).column_names
+    return Table(theirs, filled, job, matcher_of(job), job.recipe.only_new)
 
 
 def csv_chunks(
@@ -191,7 +205,7 @@ def _json_row(
     sees: Callable[[int], bool],
 ) -> dict[str, Any]:
     content = shown_content(job, row)
-    earlier_job = (row.earlier_job or job.previous_id) if row.earlier else None
+    earlier_job = (row.earlier_job or job.previous_id) if row.is_reused else None
     is_known = earlier_job is not None and sees(earlier_job)
     original: dict[str, Any]
     if isinstance(content, dict):
@@ -207,6 +221,7 @@ def _json_row(
         "answer": _json_answer(row, wanted),
         **({MATCHES: matcher.is_match(row)} if matcher else {}),
         "same_as": row.same_as,
+        "reused": row.is_reused,
         "earlier_row": row.earlier if is_known else None,
         "earlier_job": earlier_job if is_known else None,
         "status": row.outcome,

@@ -115,10 +115,11 @@ class _Rows:
     """The sheets with the rows."""
 
     def __init__(self, book: Any, job: Job, table: Table) -> None:
-        self.count = 0
+        self.count = self.reused = 0
         self.sheets: list[Any] = []
         self.cut: list[str] = []  # the first cells that were too long, in words
         self.cut_count = 0
+        self.reused_column = table.reused_column
         self._book, self._job, self._table = book, job, table
         self._header = table.header
         self._widths = [_width([name + "   "]) for name in self._header]  # and its filter's button
@@ -151,6 +152,8 @@ class _Rows:
                     self._write(row, column, cell)
             self._out.end_row(self._line)
         self.count += len(rows)
+        if self.reused_column:
+            self.reused += sum(row.is_reused for row in rows)
 
     def _write(self, row: SavedRow, column: int, cell: Cell) -> None:
         out, line = self._out, self._line
@@ -276,6 +279,9 @@ def _summary_lines(job: Job, only: str, rows: _Rows) -> Iterator[SummaryLine]:
     yield "Finished (UTC)", job.finished_at, "Not finished. These are the answers so far." * running
     yield "File created (UTC)", clock.now(), ""
     yield "Rows in this file", rows.count, KINDS_OF_ROWS[only]
+    if rows.reused_column:
+        words = f"From earlier jobs, at no cost. Marked in the column “{rows.reused_column}”."
+        yield "Reused answers", rows.reused, words
     yield from _charged(job, tested)
     yield "Input tokens", job.tally.input_tokens, ""
     yield "Output tokens", job.tally.output_tokens, "including thinking"

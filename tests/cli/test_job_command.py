@@ -471,6 +471,20 @@ def test_export_writes_what_the_page_downloads(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["data", output.name]
 
 
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [("csv", "The column “reused_2” marks"), ("xlsx", "“reused_2”"), ("jsonl", '"reused": true')],
+)
+def test_export_says_what_marks_reused_answers(
+    kind: str, words: str, root: User, make_job: MakeJob, tmp_path: Path
+) -> None:
+    job = make_job(root, columns=("name", "reused"), only_new=True)
+    output = tmp_path / f"out.{kind}"
+    assert words in run("export", job.pk, "--format", kind, "--output", output)[1]
+    said = run("export", job.pk, "--problem-file", "--output", output)[1]
+    assert "earlier jobs" not in said
+
+
 def test_export_writes_to_stdout(
     root: User, make_job: MakeJob, capfdbinary: pytest.CaptureFixture[bytes]
 ) -> None:

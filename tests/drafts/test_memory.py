@@ -3,6 +3,8 @@ way that they may not see."""
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import random
 from collections.abc import Callable, Mapping, Sequence
@@ -36,13 +38,17 @@ from jobs.models import (
     recipe_of,
 )
 from jobs.results import review_sample, table
+from jobs.retries import edits
+from jobs.retries.selection import EDITED
 from jobs.rules.judging import MARKED_DOWN
 from jobs.rules.retry_choices import RoundEstimate
 from jobs.rules.right_answers import GoldChoice
 from jobs.rules.row_contents import compile_request_key
+from jobs.web.views.rows import DRAWER
 from jobs.worker import advance, retention
 
 from ..conftest import Simulator, send_again, store_job
+from ..pages import squeezed
 from .test_draft_settings import priced
 
 MakeJob = Callable[..., Job]
@@ -99,6 +105,13 @@ def marked(job: Job) -> list[int | None]:
     return list(job.rows.in_order().values_list("earlier_job", flat=True))
 
 
+def marks(job: Job) -> list[str]:
+    """What marks the reused answers in the CSV of `job`."""
+    [header, *lines] = csv.reader(io.StringIO(b"".join(table.csv_chunks(job)).decode(), newline=""))
+    assert header[-1] == "reused"
+    return [line[-1] for line in lines]
+
+
 def test_any_earlier_job_answers_a_row_that_was_sent_there(
     alice: User, make_job: MakeJob, drive: Drive, simulator: Simulator, client_alice: Client
 ) -> None:
@@ -125,9 +138,15 @@ def test_any_earlier_job_answers_a_row_that_was_sent_there(
     ]
     answers = dict(may.rows.values_list("number", "answer"))
     assert [lines[0]["answer"], lines[2]["answer"]] == [answers[2], answers[1]]
-    assert [one["cost_usd"] for one in lines if one["earlier_job"]] == ["0", "0"]
+    assert [one["cost_usd"] for one in lines if one["reused"]] == ["0", "0"]
+    assert marks(job) == ["yes", "", "yes"]
     page = client_alice.get(reverse("row", args=[job.pk, 1])).content.decode()
     assert f"row 2 of job {may.pk}" in page
+    # Once its text is changed, it is sent like others.
+    job.rows.filter(number=1).update(outcome=Outcome.LOOK, cause=MARKED_DOWN)
+    assert edits.edit_row(job.rows.get(number=1), ["x", "[simulate:good] changed"])
+    assert send_again(job, alice, EDITED) == 1
+    assert marks(drive(job)) == ["", "", "yes"]
 
 
 def test_a_file_names_no_job_that_its_reader_may_not_see(
@@ -141,11 +160,19 @@ def test_a_file_names_no_job_that_its_reader_may_not_see(
     Membership.objects.create(team=team, person=bob)
     Job.objects.filter(pk=job.pk).update(team=team)
 
+    pages = [reverse("row", args=[job.pk, 1]), reverse("receipt", args=[job.pk])]
+    for headers in ({}, {"HX-Target": DRAWER}):
+        said = squeezed(client_bob.get(pages[0], headers=headers).content)
+        assert "same request from an earlier job, at no cost." in said
+    assert "Answered by an earlier job" in squeezed(client_bob.get(pages[1]).content)
+
     def earlier(client: Client) -> list[tuple[int | None, int | None]]:
         answer = client.get(reverse("download", args=[job.pk, "jsonl"]))
         assert isinstance(answer, StreamingHttpResponse)
         lines = [json.loads(line) for line in answer.getvalue().splitlines()]
         assert [bool(one["answer"]) for one in lines] == [True, False, True]
+        # That some earlier job answered is no secret.
+        assert [one["reused"] for one in lines] == [True, False, True]
         return [(one["earlier_job"], one["earlier_row"]) for one in lines]
 
     assert earlier(client_alice) == [(may.pk, 2), (None, None), (may.pk, 1)]

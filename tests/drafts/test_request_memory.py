@@ -26,7 +26,7 @@ from jobs.worker import advance
 
 from ..conftest import Simulator, send_again, store_job
 from .test_draft_settings import priced
-from .test_memory import _in_practice, answered, marked
+from .test_memory import _in_practice, answered, marked, marks
 
 __all__ = ["_in_practice"]
 MakeJob = Callable[..., Job]
@@ -96,6 +96,7 @@ def test_requests_that_any_earlier_job_answered_are_not_sent(
     assert [one["request"] for one in lines] == june, "rows in are rows out, in order"
     sources = [(one["earlier_job"], one["earlier_row"]) for one in lines]
     none = (None, None)
+    assert marks(job) == ["", "", "yes", "yes", "yes", "yes"]
     assert sources == [none, none, *((may.pk, row) for row in (3, 2, 1)), (may.pk, 1)]
     answers = dict(may.rows.values_list("number", "answer"))
     assert [one["answer"] for one in lines[2:]] == [answers[row] for row in (3, 2, 1, 1)]

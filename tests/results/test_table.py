@@ -171,6 +171,40 @@ def test_our_columns_never_take_the_name_of_theirs() -> None:
     ]
 
 
+@pytest.mark.parametrize("ready_made", [False, True])
+def test_answers_of_earlier_jobs_are_marked(
+    alice: User, make_job: MakeJob, tmp_path: Path, ready_made: bool
+) -> None:
+    """Also to who may not know of the earlier job, beside columns of theirs with that name."""
+    params = {"model": "claude-haiku-5-5", "max_tokens": 9, "messages": []}
+    requests = [{"custom_id": name, "params": params} for name in "abc"]
+    rows = {"rows": requests} if ready_made else {"columns": ("reused",), "rows": ["a", "b", "c"]}
+    columns = () if ready_made else (AnswerColumn("reused_2", "text"),)
+    reuses = make_job(alice, **rows, only_new=True, state=Job.State.WORKING)
+    reuses.recipe = replace(reuses.recipe, answer=AnswerKind("columns", columns=columns))
+    reuses.save()
+    name = "reused" if ready_made else "reused_3"
+    before = joined(reuses)
+    assert before[0][-1] == name, "the header is the same whatever comes of it"
+    assert [line[-1] for line in before[1:]] == ["", "", ""]
+    answered(reuses, 2, earlier=7, earlier_job=99, outcome=Outcome.GOOD)
+    header, *lines = joined(reuses)
+    assert header == before[0] and [line[-1] for line in lines] == ["", "yes", ""]
+
+    path = written(reuses, tmp_path)
+    assert [line[-1] for line in sheet_of(path)] == [name, "", True, ""]
+    [said] = [line for line in sheet_of(path, "Summary") if line[0] == "Reused answers"]
+    assert said[1] == 1 and f"“{name}”" in said[2]
+    parts = table.jsonl_chunks(reuses, sees=lambda _job: False)
+    objects = [json.loads(line) for line in b"".join(parts).splitlines()]
+    assert [one["reused"] for one in objects] == [False, True, False]
+    assert {one["earlier_job"] for one in objects} == {None}
+
+    reuses.recipe = replace(reuses.recipe, only_new=False)
+    assert joined(reuses)[0] == header[:-1]
+    assert "Reused answers" not in summary_of(written(reuses, tmp_path))
+
+
 def test_the_joined_file_keeps_cells_and_order(alice: User, make_job: MakeJob) -> None:
     rows = [("Ann", 'say "hi", ok'), ("=1+1", "two\nlines"), ("Zoë 😀", "")]
     job = make_job(alice, columns=("name", "text"), rows=rows)

@@ -9,15 +9,17 @@ import gzip
 import io
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import openpyxl
 import pytest
 import xlwt  # type: ignore[import-untyped]  # has no types
 from django.contrib.auth.models import User
 from django.core.files.base import ContentFile
+from django.test import Client
 from django.utils import timezone
 from openpyxl.utils.escape import unescape
 
@@ -25,13 +27,16 @@ from jobs.actions import drafts, submissions, uploads
 from jobs.ingest.delimiters import ONE_COLUMN
 from jobs.ingest.shapes import EMPTY, FILL, FIX, NO_HEADER, SKIP, Choices
 from jobs.models import Job, Outcome
-from jobs.results import table, workbook
+from jobs.results import next_step, table, workbook
 from jobs.rules.recipes import Recipe
+from jobs.rules.rows_wanted import RowsWanted
 from jobs.rules.spreadsheet_cells import plain_cell
 from jobs.worker import tally
 
-from ..conftest import Simulator
+from ..conftest import Simulator, store_job
 from ..driven_jobs import priced
+from ..ingest.test_corrections import as_csv, bring_back, problem_file
+from ..ingest.test_corrections import table_of as csv_rows
 
 Drive = Callable[..., Job]
 NAMES = ["id", "name", "note"]
@@ -232,6 +237,32 @@ def test_what_a_person_chose_to_read_is_in_the_final_files(
     assert job.columns == kind.columns
     answer(job)
     check_final_files(job, kind.rows, tmp_path)
+
+
+def test_a_file_with_marked_rows_can_be_uploaded_and_corrected(
+    alice: User, client_alice: Client, drive: Drive
+) -> None:
+    """Its marks are cells like others then. The next step of the job has none."""
+    good: dict[str, Any] = {"outcome": Outcome.GOOD, "answer": "fine"}
+    outcomes = [{**good, "earlier": 3, "earlier_job": 99}, good]
+    job = store_job(alice, outcomes=outcomes, only_new=True)
+    assert list(next_step.added_columns(job)) == ["answer", "status"]
+    assert list(next_step.row_slices(job, RowsWanted())) == [
+        [["Ada", "likes it", "fine", "Good"], ["Ben", "does not", "fine", "Good"]]
+    ]
+    file = b"".join(table.csv_chunks(job))
+    again = read(alice, drive, file + b"Cid,too short\r\n", "again.csv")
+    assert again.columns == [*job.columns, *table.ANSWER_COLUMNS, "reused"]
+    again.recipe = replace(again.recipe, only_new=True)
+    again.save()
+    [header, *_] = csv_rows(b"".join(table.csv_chunks(again)))
+    assert header[-1] == "reused_2"
+    header, cid = csv_rows(problem_file(client_alice, again))
+    assert header[-1] == "reused" and "reused_2" not in header
+    corrected = as_csv([header, [*cid, *[""] * (len(header) - len(cid) - 1), "no"]])
+    again = bring_back(client_alice, again, corrected, drive)
+    assert [row.content[-1] for row in again.rows.in_order()] == ["yes", "", "no"]
+    assert not again.unsent_count
 
 
 def read(

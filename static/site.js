@@ -48,13 +48,16 @@
   });
   document.addEventListener("htmx:sendError", (event) => {
     if (event.detail.requestConfig.verb !== "get") {
-      notSaved("Not saved: the site cannot be reached. It is tried again when you go on typing.");
+      notSaved("Not saved: the site can’t be reached. We try again as you type.");
     }
   });
 
   function notSaved(words) {
     const saved = document.getElementById("saved");
-    if (saved) saved.textContent = words;
+    if (saved) {
+      saved.textContent = words;
+      saved.classList.remove("is-saving");
+    }
     const file = part("file-error");
     if (file) {
       part("upload-progress").hidden = true;
@@ -136,6 +139,8 @@
       field.select();
       type(field, text);
     }
+    const check = event.target.closest("[data-check]");
+    if (check) document.getElementById(check.dataset.check)?.click();
     const add = event.target.closest("[data-add-row]");
     if (add) {
       const rows = document.getElementById(add.dataset.addRow);
@@ -160,6 +165,11 @@
       if (!menu.contains(event.target) || chosen) menu.open = false;
     }
   });
+  // A menu that opens below the edge of the window comes into sight.
+  document.addEventListener("toggle", ({ target }) => {
+    if (!target.matches?.("details.menu[open]")) return;
+    target.querySelector(".menu-panel")?.scrollIntoView({ block: "nearest" });
+  }, true);
   document.addEventListener("keydown", (event) => {
     if (event.key !== "Escape") return;
     for (const menu of document.querySelectorAll("details.menu[open]")) {
@@ -201,7 +211,10 @@
   if (recipe) {
     recipe.addEventListener("input", (event) => {
       if (event.target.matches("[data-no-save]")) event.stopPropagation();
-      else unsaved += 1;
+      else {
+        unsaved += 1;
+        document.getElementById("saved")?.classList.add("is-saving");
+      }
     }, true);
     document.addEventListener("htmx:beforeRequest", (event) => {
       if (event.detail.requestConfig.path === recipe.getAttribute("action")) {

@@ -16,7 +16,7 @@ from ..models import Job, Outcome, Row, Trial, audit, clock, dollars, job_log, r
 from ..rules import wording
 from ..rules.answer_formats import as_written
 from ..rules.pricing import UnknownPrice
-from ..rules.recipes import Recipe, with_example, with_rows_of
+from ..rules.recipes import Recipe, with_example, with_rows_of, without_example
 from ..rules.row_choices import RowChoice
 from ..spending import cap_notices, caps
 from .nudges import nudge_worker
@@ -201,9 +201,9 @@ def mark_trial(one: Trial, *, down: bool) -> bool:
     return bool(marked)
 
 
-def use_as_example(job: Job, one: Trial, user: User) -> bool:
-    """Add a tested row and its answer to the background as an example of a good answer. False if
-    the answer is not good or the job is not a draft."""
+def use_as_example(job: Job, one: Trial, user: User, *, up: bool = True) -> bool:
+    """Add a tested row and its answer to the background as an example of a good answer, or remove
+    it (not `up`). False if the answer is not good or the job is not a draft."""
     if one.outcome != Outcome.GOOD or job.state != Job.State.DRAFT:
         return False
     if one.practice != settings.PRACTICE:
@@ -212,6 +212,7 @@ def use_as_example(job: Job, one: Trial, user: User) -> bool:
     if {name for name, _cell in one.cells}.intersection(job.private_columns):
         return False  # its cells would leave with the background
     answer = as_written(one.answer_kind, one.answer)
-    system = with_example(recipe.system, one.cells, answer)
+    change = with_example if up else without_example
+    system = change(recipe.system, one.cells, answer)
     save_recipe(job, replace(recipe, system=system), user)
     return True

@@ -30,7 +30,7 @@ def add_arguments(parser: CommandParser) -> None:
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--format", choices=FORMATS, default="csv")
     what.add_argument(
-        "--problem-file", action="store_true", help="the rows left out, with what is wrong"
+        "--problem-file", action="store_true", help="the skipped rows, with what is wrong"
     )
     parser.add_argument(
         "--only", choices=table.ROW_FILTERS, default="all", help="which rows; not with raw (all)"

@@ -34,7 +34,7 @@ def run(console: Console, options: dict[str, Any]) -> None:
         console.write(words)
     console.write(
         f"{job.row_count:,} rows: {job.done_count:,} done, {job.good_count:,} good, "
-        f"{job.attention_count:,} need attention, {job.unsent_count:,} left out"
+        f"{job.attention_count:,} need attention, {job.unsent_count:,} skipped"
     )
     if not job.row_choice.is_all:
         console.write(

@@ -48,6 +48,7 @@ def advice_for(job: Job, estimate: Estimate | None) -> list[Advice]:
         *_cheaper_model(job, estimate, recipe),
         *_only_new(job, estimate, recipe),
         *_same_rows(job, estimate, recipe),
+        *_empty_cells(estimate, recipe),
         *_shared_instructions(job, estimate, recipe),
         *_prompt_caching(job, estimate, recipe),
         *_shorter(job, estimate, recipe),
@@ -145,6 +146,18 @@ def _same_rows(job: Job, estimate: Estimate, recipe: Recipe) -> Iterator[Advice]
             "Skip duplicates",
             once,
             saves,
+        )
+
+
+def _empty_cells(estimate: Estimate, recipe: Recipe) -> Iterator[Advice]:
+    """Skip rows with an empty cell: offered beside the remark about them, whatever it saves."""
+    if count := 0 if recipe.skip_empty else estimate.basis.survey.sent_with_gap:
+        yield Advice(
+            "skip_empty",
+            f"{wording.rows(count)} with an empty cell will be sent anyway.",
+            "Skip rows with an empty cell",
+            replace(recipe, skip_empty=True),
+            Decimal(0),
         )
 
 

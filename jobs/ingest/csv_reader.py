@@ -229,7 +229,7 @@ class CsvReader:
                 options.reverse()
             self.remarks.append(Finding("one_column", text, options=tuple(options)))
         if found.look.dialect.drawn:
-            text = "The table is drawn with characters. Its lines and the blanks were left out."
+            text = "The table is drawn with characters. Its lines and the blanks were skipped."
             options = [one_column(self._sample, cut=self._is_cut)]
             self.remarks.append(Finding("drawn", text, options=tuple(options)))
         if found.look.dialect.wraps and not self._choices.delimiter:

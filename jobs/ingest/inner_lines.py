@@ -127,7 +127,7 @@ def _ask(found: Sequence[tuple[int, str]], has_headings: bool) -> Finding:
 
 def _say_left_out(found: Sequence[tuple[int, str]]) -> Finding:
     was = "was" if len(found) == 1 else "were"
-    text = f"{_lines(found)} between the rows {was} left out: {_texts(found)}."
+    text = f"{_lines(found)} between the rows {was} skipped: {_texts(found)}."
     label = "Read it as a row" if len(found) == 1 else "Read them as rows"
     options = (Option(label, {"subtotals": KEEP}),)
     return Finding("left_out_lines", text, found[0][0], options=options)

@@ -76,7 +76,7 @@ class Converter:
         yield Finding("converted", text, options=tuple(options if models else options[-1:]))
         for name, count in sorted(self._left_out.items()):
             words = (
-                f"“{name[:SHOWN]}” was left out of {_requests(count)}: Claude has no such setting."
+                f"“{name[:SHOWN]}” was removed from {_requests(count)}: Claude has no such setting."
             )
             yield Finding("converted_without", words)
         if self._without_length:

@@ -199,7 +199,7 @@ REQUEST_KINDS: dict[str, tuple[str, str]] = {
         "most” assumes that each is as long as the model can read.",
     ),
     "converted": ("", "Look over a few requests before you submit."),
-    "converted_without": ("Parameters without a counterpart were left out.", ""),
+    "converted_without": ("Parameters without a counterpart were removed.", ""),
     "converted_length": ("", "Answers that need more are cut off there."),
     "req_deprecated": ("", "You can submit this job now. Later jobs need another model."),
 }

@@ -142,7 +142,7 @@ def ask_about(found: Sequence[Look]) -> Finding:
 
 def say_skipped(found: Sequence[Look]) -> Finding:
     lines = _lines(found).capitalize()
-    text = f"{lines} below the table {'was' if len(found) == 1 else 'were'} left out: "
+    text = f"{lines} below the table {'was' if len(found) == 1 else 'were'} skipped: "
     options = (
         Option("Read it as a row" if len(found) == 1 else "Read them as rows", {"unlike": KEEP}),
     )

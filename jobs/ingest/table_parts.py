@@ -211,7 +211,7 @@ def until_last_row(
         if line <= last:
             yield line, cells
         elif any(map(str.strip, cells)):
-            text = f"The rows end in line {last:,}, as you chose. What is below was left out."
+            text = f"The rows end in line {last:,}, as you chose. What is below was skipped."
             options = (Option("Read the lines below, too", {"last_row": ALL_ROWS}),)
             remarks.append(Finding("after_rows", text, last, options=options))
             return

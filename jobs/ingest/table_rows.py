@@ -268,7 +268,7 @@ class Table:
         cells = [*cells[:-1], cells[-1].rstrip(CONTROL_Z)]
         if any(map(str.strip, cells)):
             tail.append((line, cells))
-        text = "The file ends with Ctrl-Z, the mark of old programs for the end. It was left out."
+        text = "The file ends with Ctrl-Z, the mark of old programs for the end. It was skipped."
         self.remarks.append(Finding("control_z", text, line))
 
     def _unmarked(self, line: int, cells: list[str]) -> list[str]:
@@ -330,7 +330,7 @@ class Table:
     def _remark_on_what_is_above(self, above: int) -> None:
         lines = "line" if above == 1 else f"{above} lines"
         text = f"The column names were found in line {self.header}. The {lines} above it "
-        text += "was left out." if above == 1 else "were left out."
+        text += "was skipped." if above == 1 else "were skipped."
         options: tuple[Option, ...] = ()
         if not self.choices.header and self._found.first:
             label = f"Take the column names from line {self._found.first}"
@@ -410,7 +410,7 @@ def _beginning(records: Iterator[Record]) -> list[Record]:
 
 def _left_out(lines: list[int]) -> str:
     was = "was" if len(lines) == 1 else "were"
-    return f"{_named(lines).capitalize()} {was} left out"
+    return f"{_named(lines).capitalize()} {was} skipped"
 
 
 def _named(lines: list[int]) -> str:

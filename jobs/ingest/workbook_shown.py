@@ -262,7 +262,7 @@ class ShownSheet:
         if not self._choices.hidden:
             yield Finding("hidden", said, first, options=(visible, every))
         elif self.skips:
-            text = f"{said} {they} left out."
+            text = f"{said} {they} skipped."
             yield Finding("hidden_left_out", text, first, options=(every,))
         else:
             text = f"{said} {they} read."

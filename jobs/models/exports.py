@@ -11,6 +11,7 @@ class Export(models.Model):
     job = models.ForeignKey("Job", on_delete=models.CASCADE, related_name="exports")
     kind = models.CharField(max_length=8)  # "csv" or "xlsx"
     only = models.CharField(max_length=12, default="all")  # which rows: table.ROW_FILTERS
+    written = models.PositiveIntegerField(default=0)  # rows so far, of a workbook
     trouble = models.TextField(default="")  # why it could not be built the last time
 
     class Meta:

@@ -11,10 +11,10 @@ class Outcome(models.TextChoices):
     WAITING = "waiting", "Waiting"
     GOOD = "good", "Good"
     LOOK = "look", "Check this"
-    ERRORED = "errored", "Could not be processed"
+    ERRORED = "errored", "Failed"
     EXPIRED = "expired", "Not reached in 24 hours"
     CANCELED = "canceled", "Stopped by you"
-    LEFT_OUT = "left_out", "Left out"
+    LEFT_OUT = "left_out", "Skipped"
 
 
 FAILED = (Outcome.ERRORED, Outcome.EXPIRED)

@@ -70,7 +70,7 @@ def _label(channel: str, address: str) -> str:
     try:
         validate_email(address)
     except ValidationError:
-        raise Refused("Enter a mail address.") from None
+        raise Refused("Enter an email address.") from None
     return address[:200]
 
 

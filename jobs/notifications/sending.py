@@ -57,7 +57,7 @@ ANSWER_BYTES = 10_000  # of the process that sends
 GATHERED_AT_ONCE = 50
 MAIL, OTHERS = (Channel.MAIL,), (Channel.WEBHOOK, Channel.APPRISE)
 INTERRUPTED = "We were interrupted while sending it."
-NO_MAIL = "Mail is not set up on this site."
+NO_MAIL = "Email is not set up on this site."
 UNREADABLE = "What was stored cannot be read: the secret key of this site has changed."
 
 _read_outcome = msgspec.json.Decoder(Outcome).decode

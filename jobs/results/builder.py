@@ -134,7 +134,9 @@ def make_workbook(job: Job, only: str) -> IO[bytes]:
     """An unnamed temporary workbook of a small job. Raises OSError."""
     with tempfile.TemporaryDirectory(dir=files.scratch()) as folder:
         path = Path(folder, "rows.xlsx")
-        workbook.write_workbook(job, path, only, lambda size: files.require_room(path.parent, size))
+        workbook.write_workbook(
+            job, path, only, lambda _rows, size: files.require_room(path.parent, size)
+        )
         return path.open("rb")
 
 
@@ -248,17 +250,17 @@ def _build(job: Job, export: Export, lease: Lease) -> None:
         # A new name each time: a worker believed dead may still write to its own file.
         part = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
 
-        between = _between(job, lease, stamp, path, is_urgent=export.kind == "csv")
+        between = _between(job, export, lease, stamp, path)
         try:
-            between(0)
+            between(0, 0)
             if export.kind == "csv":
                 with part.open("wb") as file:
                     for chunk in table.csv_chunks(job, export.only):
                         file.write(chunk)
-                        between(0)
+                        between(0, 0)
             else:
                 workbook.write_workbook(job, part, export.only, between)
-            between(0)
+            between(0, 0)
             checksums.keep_with_facts(part, path)
         finally:
             part.unlink(missing_ok=True)
@@ -270,13 +272,14 @@ def _build(job: Job, export: Export, lease: Lease) -> None:
 
 
 def _between(
-    job: Job, lease: Lease, stamp: str, path: Path, *, is_urgent: bool
-) -> Callable[[int], None]:
-    """What is done between two slices of rows while a file is built, and with the bytes that are to
-    be packed before a workbook is. Raises _Changed, LeaseLost, OSError."""
+    job: Job, export: Export, lease: Lease, stamp: str, path: Path
+) -> Callable[[int, int], None]:
+    """What is done between two slices of rows while a file is built, with the rows that are
+    written, and with the bytes that are to be packed before a workbook is. Raises _Changed,
+    LeaseLost, OSError."""
     looked, worked = clock.Countdown(0), time.monotonic()
 
-    def between(packing: int = 0) -> None:
+    def between(written: int, packing: int) -> None:
         nonlocal looked, worked
         files.require_room(path.parent, packing)
         if packing:
@@ -287,7 +290,9 @@ def _between(
             looked = clock.Countdown(OUTDATED_SECONDS)
             if _is_outdated(Job.objects.filter(pk=job.pk), stamp):
                 raise _Changed
-        if not is_urgent:
+            if export.kind != "csv":
+                Export.objects.filter(pk=export.pk).update(written=written)
+        if export.kind != "csv":
             time.sleep(min(time.monotonic() - worked, PAUSE_SECONDS))
             worked = time.monotonic()
 

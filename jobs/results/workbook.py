@@ -81,13 +81,17 @@ def is_too_wide(job: Job) -> bool:
 
 
 def write_workbook(
-    job: Job, path: Path, only: str = "all", between: Callable[[int], object] = lambda _bytes: None
+    job: Job,
+    path: Path,
+    only: str = "all",
+    between: Callable[[int, int], object] = lambda _rows, _bytes: None,
 ) -> None:
     """Write the workbook of a job to `path`, with the rows of table.ROW_FILTERS[only].
 
-    `between` is called with 0 before each slice of rows, and at last with the bytes that are to be
-    packed, which cannot be interrupted. Files on the way lie beside `path` and go, whatever
-    happens. Raises TooWide, OSError, and what `between` raises.
+    `between` is called with the number of rows written so far and 0 before each slice of rows. At
+    last it is called with the bytes that are to be packed, which cannot be interrupted. Files on
+    the way lie beside `path` and go, whatever happens. Raises TooWide, OSError, and what `between`
+    raises.
     """
     table = table_of(job)
     if len(table.header) > MOST_COLUMNS:
@@ -98,11 +102,11 @@ def write_workbook(
             rows = _Rows(book, job, table)
             summary = book.add_worksheet("Summary")
             for some in row_slices(job, only):
-                between(0)
+                between(rows.count, 0)
                 rows.add(some)
             rows.end()
             _write_summary(book, summary, job, only, rows)
-            between(sum(file.stat().st_size for file in Path(folder).iterdir()))
+            between(rows.count, sum(file.stat().st_size for file in Path(folder).iterdir()))
             book.close()
         except FileCreateError as error:
             raise error.args[0] from error  # the OSError that it stands for

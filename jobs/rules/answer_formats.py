@@ -22,7 +22,7 @@ COLUMN_KINDS = {
     "text": "Text",
     "number": "Number",
     "yes_no": "Yes or no",
-    "choice": "One of …",
+    "choice": "Choice",
     "list": "List",
 }
 MOST_LABELS = 200

@@ -59,7 +59,7 @@ EVENTS = {
     "person_invited": "Invited a person",
     "invitation_accepted": "Accepted an invitation",
     "invitation_withdrawn": "Withdrew an invitation",
-    "mail_changed": "Changed a mail address",
+    "mail_changed": "Changed an email address",
     "password_changed": "Changed a password",
     "password_reset": "Reset a password",
     "reset_link_made": "Made a link to reset a password",

@@ -191,9 +191,9 @@ CAUSES: dict[str, Cause] = {
         "The job was stopped before this row was processed.",
         remedies=(AGAIN, EDIT, LEAVE_OUT),
     ),
-    IGNORED: Cause("Left out by you", "You chose to ignore this row.", remedies=()),
+    IGNORED: Cause("Ignored by you", "You chose to ignore this row.", remedies=()),
     NOT_SELECTED: Cause("Not selected", "This row was not selected to be sent.", remedies=()),
-    "left_out": Cause("Left out", "This row could not be sent; its problem says why."),
+    "left_out": Cause("Skipped", "This row could not be sent; its problem says why."),
 }
 PASSING_CAUSES = tuple(name for name, cause in CAUSES.items() if cause.passing)
 OTHER_ERROR = Cause(

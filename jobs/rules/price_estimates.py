@@ -98,6 +98,11 @@ class Survey:
     sent: dict[str, dict[str, int]] = field(default_factory=dict)
 
     @property
+    def sent_with_gap(self) -> int:
+        """Rows with an empty cell that are sent, unless these are skipped."""
+        return self.empty - self.blank
+
+    @property
     def answered(self) -> int:
         """Rows that need not be sent, because some earlier job has answered them."""
         return self.known + self.reused

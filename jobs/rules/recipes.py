@@ -393,6 +393,15 @@ def with_example(system: str, cells: Sequence[tuple[str, str]], answer: str) -> 
     return f"{before}\n\n{example}\n"
 
 
+def without_example(system: str, cells: Sequence[tuple[str, str]], answer: str) -> str:
+    """The background without this example; the same text when it does not have it."""
+    example = with_example("", cells, answer).partition("\n\n")[2].strip()
+    if example not in system:
+        return system
+    rest = system.replace(f"{example}\n\n", "").replace(example, "").rstrip()
+    return rest.removesuffix(EXAMPLES).rstrip()
+
+
 def without_examples(recipe: Recipe) -> Recipe:
     """`recipe` without the rows and answers in its background."""
     begin, end = recipe.system.find("<example>\n<row>"), recipe.system.rfind("</example>")

@@ -383,6 +383,6 @@ def _of_records(facts: SiteFacts) -> Iterator[Finding]:
             "mail_none",
             "mail",
             ATTENTION,
-            "Mail is not set up. People get links to copy instead.",
+            "Email is not set up. People get links to copy instead.",
             "Set EMAIL_URL and EMAIL_FROM.",
         )

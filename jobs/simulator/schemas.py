@@ -153,9 +153,24 @@ def make_answer(schema: Schema, dice: Dice, gist: str, question: str) -> object:
             case "null":
                 return None
             case _:
+                if (text := _better_prompt(name, question)) is not None:
+                    return text
                 return _FORMATS.get(str(node.get("format")), f"(practice) {name}: {gist}")
 
     return make(schema.root, "")
+
+
+def _better_prompt(name: str, question: str) -> str | None:
+    """A request for a better prompt gets back the prompt that it shows, with a line added: there is
+    something to compare and to test. None for any other request."""
+    if not question.startswith("<prompt>\n"):
+        return None
+    if name == "reason":
+        return "(practice) Claude would say here what it changed and why."
+    shown = question.partition(f"<{name}>\n")[2].partition(f"\n</{name}>")[0]
+    return (
+        f"{shown}\n\n(Practice: Claude would improve this prompt.)" if name == "prompt" else shown
+    )
 
 
 def _choose(choices: list[object], dice: Dice, question: str) -> object:

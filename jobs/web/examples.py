@@ -32,7 +32,8 @@ class _Written(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 @dataclass(frozen=True)
 class Example:
-    """`rows`: the first ones of the file, each with the cells of `columns` and its answers."""
+    """`rows`: the first ones of the file, each with its cells and answers by the names of their
+    columns."""
 
     name: str
     title: str
@@ -41,7 +42,7 @@ class Example:
     recipe: Recipe
     columns: list[str]
     headings: list[str]
-    rows: list[tuple[list[str], list[str]]]
+    rows: list[tuple[list[tuple[str, str]], list[tuple[str, str]]]]
     row_count: int  # of the file
 
 
@@ -59,7 +60,10 @@ def _read(name: str, written: _Written) -> Example:
         columns=list(written.shown),
         headings=list(written.headings),
         rows=[
-            ([row[column] for column in written.shown], list(answers))
+            (
+                [(column, row[column]) for column in written.shown],
+                list(zip(written.headings, answers, strict=True)),
+            )
             for row, answers in zip(first, written.answers, strict=True)
         ],
         row_count=count,

@@ -56,7 +56,7 @@ def test_it_adds_lists_tests_and_removes(
     ("arguments", "why"),
     [
         (["add", "--owner", "nobody", "--mail", "a@example.com"], "There is no person"),
-        (["add", "--owner", "alice", "--mail", "not an address"], "Enter a mail address"),
+        (["add", "--owner", "alice", "--mail", "not an address"], "Enter an email address"),
         (["add", "--owner", "alice", "--webhook", "https://x.example/", "--secret", "s"], "16 to"),
         (["add", "--owner", "alice", "--webhook", "http://10.0.0.1/"], "https://"),
         (["add", "--owner", "alice", "--apprise", "dbus://"], "Slack"),

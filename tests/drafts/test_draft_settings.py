@@ -112,9 +112,9 @@ def test_empty_cells_are_counted_before_anything_is_paid(
     assert (survey.empty, survey.blank, survey.emptiest) == (3, 1, 3)
     assert estimate.rows == 4, "the prompt of row 3 would be empty"
     page = shown(client_alice, gaps)
-    assert "3 rows have an empty cell and are sent as they are." in page
+    assert "2 rows have an empty cell and are sent as they are." in page
     assert "1 row with an empty prompt is always skipped." in page
-    assert "3 rows with an empty cell will be sent anyway." in page
+    assert "2 rows with an empty cell will be sent anyway." in page
     assert "Price of 4 rows" in page
 
 
@@ -165,8 +165,16 @@ def test_what_is_odd_is_said_before_the_last_button_too(
     gaps: Job, client_alice: Client, simulator: Simulator
 ) -> None:
     priced(gaps)
-    page = client_alice.get(reverse("confirm", args=[gaps.pk])).content.decode()
-    assert "3 rows with an empty cell will be sent anyway." in page
+    confirm = reverse("confirm", args=[gaps.pk])
+    page = client_alice.get(confirm).content.decode()
+    assert "2 rows with an empty cell will be sent anyway." in page
+
+    taken = {"code": "skip_empty", "next": "confirm"}
+    answer = client_alice.post(reverse("take_advice", args=[gaps.pk]), taken)
+
+    assert answer.headers["Location"] == confirm, "the last look shows the new price"
+    gaps.refresh_from_db()
+    assert gaps.recipe.skip_empty
 
 
 def test_each_model_has_its_price_for_this_very_job(

@@ -78,7 +78,10 @@ def test_claude_is_shown_the_prompt_and_the_marked_rows(
 
     asked.refresh_from_db()
     assert asked.state == Trial.State.ANSWERED and 0 < asked.cost <= dollars(asked.most_pico)
-    assert improvements.read_suggestion(asked) is not None
+    suggestion = improvements.read_suggestion(asked)
+    assert suggestion and suggestion.recipe.prompt.startswith("Greet {{name}}: {{text}}"), (
+        "what practice suggests can be tested, too"
+    )
     assert "Suggested prompt" in squeezed(
         client_alice.get(reverse("improve", args=[job.pk])).content
     )

@@ -373,7 +373,7 @@ def test_notes_below_a_table_are_skipped_with_one_click(
     assert [row.line for row in job.rows.in_order()] == [2, 3]
     page = client_alice.get(reverse("job", args=[job.pk])).content.decode()
     assert "Did we read your file correctly?" not in page
-    assert "Lines 5 and 6 below the table were left out" in page and "Read them as rows" in page
+    assert "Lines 5 and 6 below the table were skipped" in page and "Read them as rows" in page
 
 
 def test_the_same_file_twice_is_noticed(alice: User, client_alice: Client, drive: Drive) -> None:
@@ -382,7 +382,7 @@ def test_the_same_file_twice_is_noticed(alice: User, client_alice: Client, drive
     page = client_alice.get(reverse("job", args=[first.pk])).content.decode()
     assert "this very file" not in page, "it was the first"
     page = client_alice.get(reverse("job", args=[second.pk])).content.decode()
-    assert "You uploaded this very file before" in page
+    assert "You already uploaded this file" in page
     assert reverse("job", args=[first.pk]) in page
     root = User.objects.create_superuser("root")
     client_alice.force_login(root)

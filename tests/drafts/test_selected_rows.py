@@ -147,7 +147,7 @@ def test_a_job_of_some_rows_from_its_test_to_its_file(draft: Job, simulator: Sim
     assert len(unsent) == 24
     assert {
         (line["answer"], line["status_2"], line["problem"], line["cost_usd"]) for line in unsent
-    } == {("", "Left out", "Not selected to be sent.", "")}
+    } == {("", "Skipped", "Not selected to be sent.", "")}
     # They are no problem: not to be corrected, not to be edited, not to be sent again.
     problems = b"".join(table.problem_chunks(job)).decode("utf-8-sig").splitlines()
     assert len(problems) == 2 and "empty" in problems[1]

@@ -70,7 +70,7 @@ def test_a_table_goes_in_and_comes_back_with_answers(page: Page) -> None:
     expect(page.get_by_role("row")).to_have_count(1 + len(FAILING))
     assert_fits(page)
     page.get_by_role("link", name="Row 5", exact=True).click()
-    expect(page.get_by_role("heading", name="Row 5")).to_contain_text("Could not be processed")
+    expect(page.get_by_role("heading", name="Row 5")).to_contain_text("Failed")
     expect(page.locator("body")).to_contain_text("Overloaded")
     assert_fits(page)
     # The next one that failed; then, of all rows, the one between them.

@@ -493,7 +493,7 @@ WORKBOOKS = [
         title_and_merged_cells,
         [["Ann", "x", "Ulm"], ["", "y", "Rom"]],
         columns=["name", "text", "city"],
-        page=["names in line 2", "The line above it was left out"],
+        page=["names in line 2", "The line above it was skipped"],
     ),
     readable(
         "X9 formulas",
@@ -637,7 +637,7 @@ def test_c27_the_same_file_twice(client_alice: Client, drive: Drive, tmp_path: P
     upload(client_alice, path, drive)
     job = upload(client_alice, path, drive)
     page = client_alice.get(reverse("job", args=[job.pk])).content.decode()
-    assert "You uploaded this very file before" in page
+    assert "You already uploaded this file" in page
 
 
 def test_c28_their_columns_stay_beside_ours(alice: User, make_job: Callable[..., Job]) -> None:

@@ -405,7 +405,7 @@ def test_the_line_of_the_first_row_can_be_chosen(path: Path) -> None:
     content = "Report\n\nname,text\nx,y\nz,w\nAnn,fine\nBen,good\n"
     reader, lines = read(path, content, first_row=6)
     assert (reader.columns, [line.line for line in lines]) == (["name", "text"], [6, 7])
-    assert "Lines 4 and 5 were left out" in finding(reader, "before_rows").text
+    assert "Lines 4 and 5 were skipped" in finding(reader, "before_rows").text
     assert reader.understood.first_row == 6
     reader, lines = read(path, content, first_row=1)
     assert (reader.understood.header, len(lines)) == (NO_HEADER, 6)

@@ -349,7 +349,7 @@ def test_requests_of_bedrock_get_a_model_and_lose_their_version(
     assert request["params"]["max_tokens"] == 9
     assert request["params"]["messages"] == BEDROCK["modelInput"]["messages"]  # type: ignore[index]
     assert not request["params"].keys() & {"anthropic_version", "inferenceConfig", "temperature"}
-    assert "“temperature” was left out of 1 request: Claude has no such setting." in [
+    assert "“temperature” was removed from 1 request: Claude has no such setting." in [
         remark.text for remark in reader.remarks
     ]
 
@@ -367,8 +367,8 @@ def test_what_has_no_counterpart_is_said(path: Path) -> None:
     reader, lines = read(path, *requests, convert="openai")
     assert not any(line.problem for line in lines)
     assert [remark.text for remark in reader.remarks][1:] == [
-        "“seed” was left out of 2 requests: Claude has no such setting.",
-        "“temperature” was left out of 1 request: Claude has no such setting.",
+        "“seed” was removed from 2 requests: Claude has no such setting.",
+        "“temperature” was removed from 1 request: Claude has no such setting.",
     ]
 
 

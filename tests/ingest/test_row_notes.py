@@ -177,7 +177,7 @@ def test_names_that_are_repeated_are_no_row(path: Path, again: str) -> None:
     reader, lines = read(path, content)
     assert lines == [2, 4, 6]
     found = finding(reader, "repeated_names")
-    assert "Lines 3 and 5 were left out" in found.text
+    assert "Lines 3 and 5 were skipped" in found.text
     reader, lines = read(path, content, **found.options[0].change)
     assert len(lines) == 6
 

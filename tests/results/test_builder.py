@@ -6,8 +6,9 @@ from __future__ import annotations
 import errno
 import io
 import os
+import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -358,6 +359,30 @@ def test_a_full_disk_is_said_and_the_files_are_built_later(
     assert not built(job)
     build_usual(job)
     assert built(job) == ["all.csv", "all.xlsx"]
+
+
+def test_a_page_that_waits_for_a_workbook_shows_how_far_it_is(
+    large: None,
+    alice: User,
+    client_alice: Client,
+    make_job: MakeJob,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    job = make_job(alice, rows=[*ROWS, ["Cid", "text"]])
+    slices, pages = table.row_slices, []
+
+    def one_by_one(job: Job, only: str) -> Iterator[list[Any]]:
+        for rows in slices(job, only):
+            for row in rows:
+                yield [row]
+                pages.append(squeezed(get(client_alice, job, "xlsx").content))
+
+    Heartbeat.objects.update(tick_at=timezone.now())
+    monkeypatch.setattr(workbook, "row_slices", one_by_one)
+    monkeypatch.setattr(builder, "OUTDATED_SECONDS", 0.0)
+    build_usual(job)
+    shown = [re.findall(r"\d of 3 rows written", page) for page in pages]
+    assert shown == [[], ["1 of 3 rows written"], ["2 of 3 rows written"]]
 
 
 def test_a_file_that_cannot_be_built_keeps_none_of_the_others(

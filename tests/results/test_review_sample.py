@@ -246,8 +246,8 @@ def test_a_row_that_was_sent_again_loses_its_mark(job: Job, client_alice: Client
     assert not mark(job, gone, True), "there is nothing to read"
     assert job.rows.get(number=down).outcome == Outcome.GOOD
     page = text(client_alice, reverse("review", args=[job.pk]) + "?list=1")
-    assert "Its mark was of the earlier answer" in page and "Wrong." not in page
-    assert "This row has no good answer any more" in page
+    assert "The mark was for the earlier answer" in page and "Wrong." not in page
+    assert "This row no longer has a good answer" in page
     assert mark(job, down, True) and review_sample.summarize_review(job).read == 1
 
 

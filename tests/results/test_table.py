@@ -229,7 +229,7 @@ def test_a_row_of_the_wrong_width_is_in_the_file_with_all_its_cells(
     answered(job, 2, source='["1","2","3","4"]', problem="Too many.", **left_out)
     _header, few, many, _good = joined(job)
     assert few[:2] == ["1", ""]
-    assert few[3:5] == ["Left out", "Too few."]
+    assert few[3:5] == ["Skipped", "Too few."]
     assert many[:2] == ["1", "2"]
     assert many[4] == "Too many. Extra cells: 3 | 4"
 
@@ -482,7 +482,7 @@ def test_what_xml_cannot_hold_is_replaced(alice: User, make_job: MakeJob, tmp_pa
 def test_a_workbook_that_fails_leaves_nothing_behind(
     alice: User, make_job: MakeJob, tmp_path: Path
 ) -> None:
-    def give_up(_bytes: int) -> None:
+    def give_up(_rows: int, _bytes: int) -> None:
         raise OSError(28, "No space left on device")
 
     folder = tmp_path / "out"

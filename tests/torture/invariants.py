@@ -52,10 +52,10 @@ KIND_OF_OUTCOME = {
 STATUS_IN_WORDS = {
     "good": "Good",
     "look": "Check this",
-    "errored": "Could not be processed",
+    "errored": "Failed",
     "expired": "Not reached in 24 hours",
     "canceled": "Stopped by you",
-    "left_out": "Left out",
+    "left_out": "Skipped",
 }
 # Refusals before any output that are not charged.
 FREE_REFUSALS = {"cyber", "general_harms", None}

@@ -95,7 +95,7 @@ def test_a_prompt_with_a_private_column_cannot_be_sent(
     job = a_draft(alice)
     page = client_alice.get(f"/jobs/{job.pk}/").content.decode()
     assert "The column “name” is private, so it can’t be used here." in page
-    assert "1 of 2 columns leave this site" in page
+    assert "1 of 2 columns is sent" in page
     assert estimates.estimate_job(job) is None or not Job.objects.get().plan_sha256
     change_job(job, prompt="Say {{text}}")
     estimates.estimate_job(Job.objects.get())

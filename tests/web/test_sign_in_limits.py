@@ -298,5 +298,5 @@ def test_a_refused_hashing_is_a_sentence_and_no_failure(
     monkeypatch.setattr(User, "check_password", refuse)
     answer = sign_in("alice")
 
-    assert answer.status_code == 503 and "Too many people sign in" in answer.content.decode()
+    assert answer.status_code == 503 and "Too many people are signing in" in answer.content.decode()
     assert not AccessAttempt.objects.exists() and not events()

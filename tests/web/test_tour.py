@@ -24,6 +24,8 @@ def test_the_tour_leads_a_newcomer_from_the_list_to_the_draft(
     assert step_on("/", client_alice) == 1
     assert step_on("/jobs/new/", client_alice) == 1
     assert step_on("/templates/", client_alice) == 0
+    sample = 'formaction="/jobs/new/sample/" name="example" value="reviews"'
+    assert sample in client_alice.get("/").content.decode()
     draft = make_job(alice, Job.State.DRAFT)
     path = f"/jobs/{draft.pk}/"
     assert step_on("/", client_alice) == 0

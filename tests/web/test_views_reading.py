@@ -219,7 +219,7 @@ def test_an_answer_is_applied_and_only_a_remark_remains(
     assert (job.choices.unlike, job.row_count) == (SKIP, 2)
     page = page_of(client_alice, job)
     assert QUESTION not in page and "Skip it" not in options_of(page)
-    assert page.index(REMARKS) < page.index("Line 7 below the table was left out")
+    assert page.index(REMARKS) < page.index("Line 7 below the table was skipped")
     job = choose(client_alice, drive, job, options_of(page)["Read it as a row"])
     assert (job.choices.unlike, job.row_count) == (KEEP, 3)
     assert QUESTION not in page_of(client_alice, job), "it was answered"

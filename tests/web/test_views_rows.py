@@ -287,7 +287,7 @@ def test_a_search_whose_time_is_up_says_how_far_it_came_and_goes_on(
 
     page = text(client_alice, f"{reverse('rows', args=[mixed.pk])}?q=name+45")
 
-    assert "Nothing found so far" in page and "as far as row 10" in page
+    assert "Nothing found so far" in page and "Searched up to row 10" in page
     assert "Keep looking" in page
     assert [n for page in walked(client_alice, mixed, q="name 45") for n in page] == [45]
     for sort in rows_view.SORTS:
@@ -516,7 +516,7 @@ def test_a_next_row_that_is_far_away_is_looked_for_on_request(
     monkeypatch.setattr(rows_view, "NEIGHBOUR_SECONDS", 0)
     monkeypatch.setattr(row_browser, "FIRST_SLICE", 10)
     page = text(client_alice, f"/jobs/{mixed.pk}/rows/15/?q=name+55")
-    assert f"/jobs/{mixed.pk}/rows/?q=name+55&from=26" in page and "Look further on" in page
+    assert f"/jobs/{mixed.pk}/rows/?q=name+55&from=26" in page and "Search later rows" in page
 
 
 @pytest.mark.parametrize("number", ["0", "3", "99999999999999999999999"])
@@ -535,7 +535,7 @@ def test_a_row_that_was_left_out_says_why(
     assert "nothing is sent for it" in page
     assert "It has 4 cells." in text(client_alice, f"/jobs/{job.pk}/rows/")
     page = text(client_alice, f"/jobs/{job.pk}/rows/1/edit/")
-    assert "It has 4 cells." in page and "many" in page and "Copy what you need of them" in page
+    assert "It has 4 cells." in page and "many" in page and "Copy what you need into" in page
     assert "Copy what you need" not in text(client_alice, f"/jobs/{job.pk}/rows/2/edit/")
     assert text(client_alice, f"/jobs/{job.pk}/rows/2/")
     assert "is skipped: It has 4 cells." in text(

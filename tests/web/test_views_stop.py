@@ -45,7 +45,7 @@ def test_stopping_says_beforehand_what_happens_to_each_row(
         ("2 rows", "are finished at Anthropic."),
         ("3 rows", "have answers that we could not fetch"),
         ("1 row", "is done and kept."),
-        ("1 row", "is left out."),
+        ("1 row", "is skipped."),
     ]
     for count, words in said:
         assert f">{count}</strong> {words}" in page

@@ -116,7 +116,7 @@ def test_ready_made_requests_are_sent_as_they_are(
     header, *rows = joined(job)
     assert header[0] == "custom_id"
     assert [row[0] for row in rows] == ["id/1 ü", "id/2 ü", "id/3 ü"]
-    assert [row[2] for row in rows] == ["Good", "Left out", "Good"]
+    assert [row[2] for row in rows] == ["Good", "Skipped", "Good"]
     assert simulator.truth()["accepted_rows"] == 2
 
 
@@ -182,7 +182,7 @@ def test_rows_whose_prompt_is_empty_are_left_out_and_said(
     recipe = Recipe("{{name}}", "", "claude-haiku-5-5", 300)
     job = drive(confirmed(alice, rows, recipe))
     assert simulator.truth()["accepted_rows"] == 2
-    assert [line[3] for line in joined(job)[1:]] == ["Good", "Left out", "Good"]
+    assert [line[3] for line in joined(job)[1:]] == ["Good", "Skipped", "Good"]
     assert job.unsent_count == 1
 
 

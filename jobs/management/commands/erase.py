@@ -17,7 +17,7 @@ from ...rules import wording
 class Command(BaseCommand):
     help = (
         "Erase a person. --data moves their jobs to the trash and deletes their templates; --name "
-        "erases their user name, mail address and sign-in. What was spent stays."
+        "erases their user name, email address and sign-in. What was spent stays."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:

@@ -53,7 +53,7 @@ def _failure_recorded(event: str, user: User | None, by: User | None = None) -> 
 
 
 class ForgottenPasswordForm(_Worded, account.ResetPasswordForm):
-    labels = {"email": "Mail address"}
+    labels = {"email": "Email address"}
 
     def clean_email(self) -> str:
         """Nobody is looked for: the worker does that, so that the time a page takes tells nobody
@@ -134,7 +134,7 @@ class RenamePasskeyForm(_Worded, passkeys.EditWebAuthnForm):
 
 class MailForm(StyledForm):
     mail = forms.EmailField(
-        label="Mail address",
+        label="Email address",
         required=False,
         max_length=254,
         help_text="You can sign in with it.",
@@ -149,5 +149,5 @@ class MailForm(StyledForm):
         mail: str = self.cleaned_data["mail"]
         others = User.objects.exclude(pk=self.user.pk).filter(email__iexact=mail)
         if mail and others.exists():
-            raise forms.ValidationError("Another person has this mail address.")
+            raise forms.ValidationError("Another person has this email address.")
         return mail

@@ -88,7 +88,7 @@ def say_rules(first: forms.Field, again: forms.Field) -> None:
 
 class InviteForm(StyledForm):
     mail = forms.EmailField(
-        label="Mail address",
+        label="Email address",
         required=False,
         max_length=254,
         widget=forms.EmailInput(attrs={"autocomplete": "off"}),
@@ -103,7 +103,7 @@ class InviteForm(StyledForm):
         self.fields["mail"].help_text = (
             "We send the link to it."
             if settings.HAS_MAIL
-            else "Optional. Mail is not set up here, so you get the link to copy."
+            else "Optional. Email is not set up here, so you get the link to copy."
         )
         self.fields["role"].help_text = (
             "Members send jobs. Approvers also approve others’ jobs. Administrators do everything. "
@@ -113,7 +113,7 @@ class InviteForm(StyledForm):
     def clean_mail(self) -> str:
         mail: str = self.cleaned_data["mail"]
         if mail and User.objects.filter(email__iexact=mail).exists():
-            raise forms.ValidationError("A person with this mail address has an account.")
+            raise forms.ValidationError("A person with this email address has an account.")
         return mail
 
 

@@ -111,7 +111,7 @@ class ReadingForm(StyledForm):
         label="Line",
         required=False,
         min_value=1,
-        help_text="As your spreadsheet numbers it. Lines above it are left out.",
+        help_text="As your spreadsheet numbers it. Lines above it are skipped.",
     )
     header_lines = forms.IntegerField(
         label="Number of lines",
@@ -127,13 +127,13 @@ class ReadingForm(StyledForm):
         label="Line of the first row",
         required=False,
         min_value=1,
-        help_text="Lines between the column names and it are left out.",
+        help_text="Lines between the column names and it are skipped.",
     )
     last_row = forms.IntegerField(
         label="Line of the last row",
         required=False,
         min_value=1,
-        help_text="Lines below it are left out.",
+        help_text="Lines below it are skipped.",
     )
     unlike = forms.ChoiceField(
         label="Notes and totals",

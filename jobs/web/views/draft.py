@@ -169,7 +169,7 @@ def _starters(job: Job) -> list[tuple[str, str, str]]:
             f"Is this text positive, negative or mixed?\n\n{text}",
             "positive\nnegative\nmixed",
         ),
-        ("Summarise", f"Summarise this text in one sentence.\n\n{text}", ""),
+        ("Summarize", f"Summarize this text in one sentence.\n\n{text}", ""),
         (
             "Translate",
             f"Translate this text into English. Answer with the translation.\n\n{text}",
@@ -233,6 +233,7 @@ def add_form_problems(context: dict[str, Any], form: RecipeForm) -> None:
         found[field] = [*(f"{error} This is not saved yet." for error in errors)]
     context["field_problems"] = found
     context["has_form_errors"] = bool(form.errors)
+    context["can_go_on"] = context["can_go_on"] and not form.errors
     context["more_has_problem"] = any(
         found.get(name) for name in ("system", "effort", "max_tokens")
     )
@@ -306,7 +307,7 @@ def mark_private(request: HttpRequest, pk: int) -> HttpResponse:
 
 @require_POST
 def take_advice(request: HttpRequest, pk: int) -> HttpResponse:
-    """`code`: of the advice that is taken."""
+    """`code`: of the advice that is taken; `next`: "confirm" to return to the last look."""
     job = find_job(request, pk)
     if job.state == Job.State.DRAFT:
         found = advice.find_advice(job, estimates.current(job), request.POST.get("code", ""))
@@ -315,7 +316,7 @@ def take_advice(request: HttpRequest, pk: int) -> HttpResponse:
             messages.success(request, "Changed. We are working out the new price.")
         else:
             messages.info(request, "Nothing was changed: the job has changed since you looked.")
-    return redirect("job", pk)
+    return redirect("confirm" if request.POST.get("next") == "confirm" else "job", pk)
 
 
 @require_POST

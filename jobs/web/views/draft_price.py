@@ -54,9 +54,12 @@ def price(job: Job) -> dict[str, Any]:
     remarks = _remarks(job, estimate) if is_written else []
     return {
         "is_prompt_done": not problems,
+        "is_tested": job.trials.of_rows().exists(),
+        "trials_pending": job.trials.of_rows().pending().exists(),
         "field_problems": checks.field_problems(job) if is_written else {},
         **missing_context(job),
         "recipe_remarks": remarks,
+        "empty_rows": _empty_rows(job, estimate),
         "notes": [*problems, *remarks] if is_written else [],
         **(_what_it_means(job, estimate) if job.kind == Job.Kind.TABLE else {}),
         "estimate": estimate,
@@ -86,12 +89,14 @@ def _remarks(job: Job, estimate: Estimate | None) -> list[str]:
             f"No row keeps its answer from job {job.previous_id}, so all are sent: the prompt, the "
             "kind of answer, the model or the cells are not the same as there."
         )
-    if estimate and (count := estimate.basis.survey.empty) and not job.recipe.skip_empty:
-        found.append(
-            f"{wording.rows(count)} with an empty cell will be sent anyway. To skip them, see "
-            "More options."
-        )
+    if count := _empty_rows(job, estimate):
+        found.append(f"{wording.rows(count)} with an empty cell will be sent anyway.")
     return found
+
+
+def _empty_rows(job: Job, estimate: Estimate | None) -> int:
+    """How many rows with an empty cell are sent."""
+    return estimate.basis.survey.sent_with_gap if estimate and not job.recipe.skip_empty else 0
 
 
 def _what_it_means(job: Job, estimate: Estimate | None) -> dict[str, Any]:

@@ -41,6 +41,8 @@ def improve(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 def _context(job: Job) -> dict[str, Any]:
+    # Looked at first: what is answered after this is found by the next look.
+    is_pending = job.trials.pending().exists()
     asked = _open_request(job)
     suggestion = improvements.read_suggestion(asked) if asked else None
     marked = marked_rows(job)
@@ -49,7 +51,7 @@ def _context(job: Job) -> dict[str, Any]:
         "marked": marked,
         "ask_most": _ask_most(job, marked),
         "asked": asked,
-        "is_pending": job.trials.pending().exists(),
+        "is_pending": is_pending,
         "suggestion": suggestion,
         "form": ImproveForm(),
         "problems": checks.problems(job) if job.state == Job.State.DRAFT else [],

@@ -273,4 +273,5 @@ def _batch_line(batch: Batch) -> BatchLine:
 
 def progress_context(job: Job) -> dict[str, Any]:
     """What stands in place of answers before the first are in."""
-    return {"events": job.events.select_related("who").order_by("-pk")[:EVENTS_IN_PROGRESS]}
+    since = job.events.filter(at__gte=job.confirmed_at or job.created_at)
+    return {"events": since.order_by("-pk")[:EVENTS_IN_PROGRESS]}

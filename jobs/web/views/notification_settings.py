@@ -138,7 +138,7 @@ def follow(request: HttpRequest, pk: int) -> HttpResponse:
     changes.follow(job, person(request), on=on)
     is_mailed = settings.HAS_MAIL and person(request).email and not outbox.is_practice(job)
     if on and is_mailed:
-        messages.success(request, "We’ll mail you when this job ends.")
+        messages.success(request, "We’ll email you when this job ends.")
     elif on:
         messages.success(request, "The bell will tell you when this job ends or needs a decision.")
     return redirect("job", pk)

@@ -159,11 +159,13 @@ def _preview(job: Job, rows: list[Row], recipe: Recipe) -> dict[str, Any]:
 
 def _tests(job: Job, rows: list[Row], recipe: Recipe) -> dict[str, Any]:
     """The newest test of these rows beside their answers so far, and what one more costs."""
+    # Looked at first: what is answered after this is found by the next look.
+    is_pending = job.trials.pending().exists()
     newest = _newest_test(job, rows)
     return {
         "test_count": len(rows),
         "test_most": most_of_a_test(job, rows, recipe),
-        "is_pending": job.trials.pending().exists(),
+        "is_pending": is_pending,
         "newest": newest,
         "compared": _compared(job, newest) if newest else [],
     }

@@ -48,8 +48,8 @@ FILTERS = {
 # As they stand in the address, where "-" says that it is the other way round.
 SORTS = {
     "": "By row",
-    f"-{NUMBER}": "By row, last first",
-    f"-{COST}": "Dearest first",
+    f"-{NUMBER}": "By row, from the end",
+    f"-{COST}": "Most expensive first",
     COST: "Cheapest first",
     f"-{OUTPUT}": "Longest first",
     OUTPUT: "Shortest first",

@@ -85,7 +85,7 @@ def _parts(facts: SiteFacts) -> Iterator[tuple[str, str, str]]:
     yield "backups", "Backups", _backup(facts)
     yield "copies", "Copies", _copies(facts)
     yield "audit", "Audit log", _audit(facts)
-    yield "mail", "Mail", f"Sent from {settings.DEFAULT_FROM_EMAIL}." if facts.has_mail else ""
+    yield "mail", "Email", f"Sent from {settings.DEFAULT_FROM_EMAIL}." if facts.has_mail else ""
 
 
 def _workers(facts: SiteFacts) -> str:

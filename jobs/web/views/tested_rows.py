@@ -11,10 +11,10 @@ from ...drafts import checks, estimates, model_catalog, trials
 from ...models import Job, Outcome, Trial, recipe_of
 from ...models.privacy import mask_trial, shown_content
 from ...rules import pricing
-from ...rules.answer_formats import COLUMNS, as_cell, stored_values
+from ...rules.answer_formats import COLUMNS, as_cell, as_written, stored_values
 from ...rules.judging import Cause, describe_cause
 from ...rules.model_capabilities import EFFORTS, efforts_of
-from ...rules.recipes import Recipe, columns_used
+from ...rules.recipes import Recipe, columns_used, without_example
 from ..forms.trials import TrialForm
 
 ROUNDS_SHOWN = 10  # tests on the page of all tests
@@ -32,6 +32,7 @@ class Tested:
     cells: list[tuple[str, str]]
     values: list[tuple[str, str]]  # of an answer in columns
     cause: Cause | None
+    is_example: bool = False  # the background has the row and its answer
 
     @property
     def is_pending(self) -> bool:
@@ -143,10 +144,13 @@ def grid(job: Job, rounds: list[Round]) -> dict[str, Any]:
 
 
 def _shown_columns(job: Job) -> list[str]:
-    """The columns that the prompt uses, or the first ones while it uses none."""
+    """The columns that the prompt uses; while it uses none, those with the most text."""
     used = dict.fromkeys(columns_used(recipe_of(job).prompt))
-    shown = [name for name in used if name in job.columns] or job.columns
-    return shown[:MOST_COLUMNS]
+    if shown := [name for name in used if name in job.columns]:
+        return shown[:MOST_COLUMNS]
+    sizes = dict(zip(job.columns, job.reading.column_bytes, strict=False))
+    longest = sorted(job.columns, key=lambda name: -sizes.get(name, 0))[:MOST_COLUMNS]
+    return [name for name in job.columns if name in longest]
 
 
 def _differs(tested: Tested, earlier: list[Tested | None]) -> bool:
@@ -204,7 +208,13 @@ def _tested(job: Job, one: Trial) -> Tested:
         [(name, cell[:500]) for name, cell in one.cells],
         _values(one) if in_columns else [],
         describe_cause(one.cause) if one.cause else None,
+        one.outcome == Outcome.GOOD and _is_example(job.recipe.system, one),
     )
+
+
+def _is_example(system: str, one: Trial) -> bool:
+    answer = as_written(one.answer_kind, one.answer)
+    return without_example(system, one.cells, answer) != system
 
 
 def _values(one: Trial) -> list[tuple[str, str]]:

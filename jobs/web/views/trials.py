@@ -83,13 +83,15 @@ def use(request: HttpRequest, pk: int, number: int) -> HttpResponse:
 
 @require_POST
 def example(request: HttpRequest, pk: int, trial_pk: int) -> HttpResponse:
-    """Put a tested row and its answer into the background."""
+    """Put a tested row and its answer into the background, or remove it (`up`: "yes" or "no")."""
     job = find_job(request, pk)
     one = get_object_or_404(job.trials, pk=trial_pk)
-    if drafts.use_as_example(job, one, person(request)):
-        words = f"Row {one.number:,} and its answer are now an example in the background."
-        messages.success(request, words)
-    return redirect(f"{reverse('job', args=[job.pk])}#tests")
+    up = request.POST.get("up") != "no"
+    if drafts.use_as_example(job, one, person(request), up=up):
+        words = "are now an example" if up else "are no longer an example"
+        messages.success(request, f"Row {one.number:,} and its answer {words} in the background.")
+    # The page is loaded anew, and the focus returns to the thumb.
+    return redirect(f"{reverse('job', args=[job.pk])}#up-{one.pk}")
 
 
 @require_POST

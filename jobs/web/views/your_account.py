@@ -48,7 +48,7 @@ def mail(request: HttpRequest) -> HttpResponse:
         with transaction.atomic():
             User.objects.filter(pk=user.pk).update(email=form.cleaned_data["mail"])
             audit.record("mail_changed", who=user, target=audit.person(user))
-        messages.success(request, "Mail address saved.")
+        messages.success(request, "Email address saved.")
         return redirect("account")
     return render(request, "accounts/mail.html", {"form": form})
 

@@ -112,6 +112,8 @@ def measure(size: int) -> None:
                 columns=values.columns,
                 recipe=values.recipe,
                 tally=values.tally,
+                spent_pico=values.spent_pico,
+                estimate=values.estimate,
                 row_count=size,
                 next_action_at=None,
                 confirmed_at=made_at,

@@ -10,6 +10,7 @@ from django.core.management.base import CommandError, CommandParser
 from ..rules import wording
 from ..rules.pricing import format_dollars
 from ..spending import receipts
+from ..worker import tally
 from .access import find_job
 from .console import Console
 from .facts import facts_of_receipt
@@ -25,7 +26,12 @@ def run(console: Console, options: dict[str, Any]) -> None:
     job = find_job(options["id"])
     if not job.was_sent:
         raise CommandError(f"Job {job.pk} has no receipt: {job.get_state_display()}.")
-    receipt = receipts.receipt_of(job)
+    tally.count_if_stale(job.pk)
+    job.refresh_from_db()
+    try:
+        receipt = receipts.receipt_of(job)
+    except receipts.NotCounted:
+        raise CommandError(f"Job {job.pk} is being counted. Try again in a minute.") from None
     if options["json"]:
         found = facts_of_receipt(receipt)
         console.write(json.dumps(found, indent=1, ensure_ascii=False))

@@ -72,7 +72,7 @@ from .recipes import (
 )
 from .reviews import SampledAnswer
 from .rounds import Round
-from .row_versions import note_change
+from .row_versions import COUNT_ANEW, note_change
 from .rows import (
     SEARCHED,
     Attempt,
@@ -119,6 +119,7 @@ __all__ = [
     "ATTENTION",
     "AWAITS_APPROVAL",
     "BY_NAME",
+    "COUNT_ANEW",
     "FAILED",
     "LONGEST_LEASE",
     "LONGEST_WAIT",

@@ -6,6 +6,9 @@ from django.db.models import F
 
 from .jobs import Job
 
+# Job.tally_version of one that an older version has counted: the worker counts it again.
+COUNT_ANEW = -1
+
 
 def note_change(job_pk: int) -> None:
     """Say, in the transaction that changes rows of a job, that its numbers have to be renewed, and

@@ -47,10 +47,16 @@ def drawable_among(job: Job, numbers: Sequence[int]) -> set[int]:
 
 def count_drawable(job: Job) -> int:
     """How many answers can be drawn, from the job's counts where possible."""
+    counted = _counted_drawable(job)
+    return drawable(job).count() if counted is None else counted
+
+
+def _counted_drawable(job: Job) -> int | None:
+    """None while the job is not counted."""
     is_counted = job.tally_version == job.rows_version and job.state == Job.State.FINISHED
-    if is_counted and not job.recipe.skip_duplicates and not job.recipe.only_new:
-        return job.good_count
-    return drawable(job).count()
+    if not is_counted:
+        return None
+    return sum(group.own for group in job.tally.groups if group.outcome == Outcome.GOOD)
 
 
 def draw_sample(job: Job, count: int) -> list[int]:
@@ -159,9 +165,9 @@ def summarize_review(job: Job, found: Sequence[ReviewedRow] | None = None) -> Re
 def _is_everything(job: Job, there: Sequence[ReviewedRow]) -> bool:
     if not 0 < job.drawn_from <= len(there) or job.state != Job.State.FINISHED:
         return False
-    numbers = [one.reading.number for one in there]
     # Retried rows may have an answer since.
-    return not drawable(job).exclude(number__in=numbers).exists()
+    good = sum(one.row is not None and one.row.outcome == Outcome.GOOD for one in there)
+    return good == _counted_drawable(job)
 
 
 def format_percent(share: float) -> str:

@@ -27,6 +27,7 @@ from ..ingest.shapes import LINES_NAMED, Finding, Limits, ParsedRow, Unreadable,
 from ..models import CorrectedUpload, Job, Outcome, Row, RowChange, files
 from ..rules.judging import NOT_SELECTED
 from . import edits
+from .selection import CAN_BE_EDITED
 
 SLICE = 1_000  # rows handled at a time
 GONE = "The corrected file no longer exists. Upload it again."
@@ -176,7 +177,7 @@ def _rows_named(
             name = row_name(format_, number, line)
             if name in names and cause == NOT_SELECTED:
                 fixed[name] = "was not selected to be sent"
-            elif name in names and outcome in edits.CAN_BE_EDITED:
+            elif name in names and outcome in CAN_BE_EDITED:
                 numbers[number] = name
             elif name in names:
                 fixed[name] = "already has a good answer"

@@ -12,16 +12,16 @@ import msgspec
 from django.db import connection, transaction
 from django.db.models import F
 
-from ..models import NOT_GOOD, Edit, Job, Outcome, Row, RowChange, RowQuerySet, clock
+from ..models import Edit, Job, Row, RowChange, RowQuerySet, clock
 from ..models.statements import insert_statement
 from ..rules.judging import LONGER, NOT_SELECTED, SHORTEN, WITHOUT
 from . import rounds, selection
+from .selection import CAN_BE_EDITED
 
 _PUT = (
     insert_statement(Edit, ["job_id", "number", "source"])
     + " ON CONFLICT (job_id, number) DO UPDATE SET source = excluded.source"
 )
-CAN_BE_EDITED = (*NOT_GOOD, Outcome.LEFT_OUT)
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,12 @@ def editable_rows(job: Job) -> RowQuerySet:
     if job.state != Job.State.FINISHED or not rounds.knows_rows(job):
         return Row.objects.none()
     return Row.objects.filter(job=job, outcome__in=CAN_BE_EDITED).exclude(cause=NOT_SELECTED)
+
+
+def can_be_edited(job: Job, row: Row) -> bool:
+    """Whether it is one of `editable_rows`."""
+    is_open = job.state == Job.State.FINISHED and rounds.knows_rows(job)
+    return is_open and row.outcome in CAN_BE_EDITED and row.cause != NOT_SELECTED
 
 
 def why_not_editable(job: Job, row: Row) -> str:
@@ -197,25 +203,28 @@ def _joined(request: _Parts, params: _Parts) -> str:
     ).decode()
 
 
-def waiting_rows(job: Job) -> RowQuerySet:
-    """The rows with edits that wait to be sent."""
-    return editable_rows(job).filter(number__in=job.edits.values("number"))
-
-
 def count_waiting(job: Job) -> int:
     """How many rows have edits that wait to be sent."""
-    measured = selection.count_edited(job)
-    if measured is None and not job.edits.exists():
-        return 0  # SQLite would look at every row of the job for that
-    return waiting_rows(job).count() if measured is None else measured
+    can_be_sent = job.state == Job.State.FINISHED and rounds.knows_rows(job)
+    return selection.count_edited(job) if can_be_sent else 0
+
+
+def is_edited(job: Job, row: Row) -> bool:
+    """Whether the row has an edit that waits to be sent."""
+    return can_be_edited(job, row) and job.edits.filter(number=row.number).exists()
 
 
 def changed_rows(job: Job, limit: int) -> list[EditedRow]:
     """The first `limit` rows with edits, and what differs in them."""
-    rows = waiting_rows(job).in_order()[:limit]
-    numbers = [row.number for row in rows]
-    edits = dict(job.edits.filter(number__in=numbers).values_list("number", "source"))
-    return [EditedRow(row, _differences(job, row, json.loads(edits[row.number]))) for row in rows]
+    found: list[EditedRow] = []
+    edits, after = job.edits.order_by("number").values_list("number", "source"), 0
+    while len(found) < limit and (some := dict(edits.filter(number__gt=after)[:limit])):
+        after = max(some)
+        # By number only: with the outcome as well, SQLite reads all rows that have it.
+        for row in Row.objects.filter(job=job, number__in=list(some)).in_order():
+            if can_be_edited(job, row):
+                found.append(EditedRow(row, _differences(job, row, json.loads(some[row.number]))))
+    return found[:limit]
 
 
 def _differences(job: Job, row: Row, after: Any) -> list[Change]:

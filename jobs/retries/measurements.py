@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 
 import msgspec
@@ -20,9 +20,11 @@ from ..models import (
 from ..rules.retry_choices import MeasuredEdits, RetrySize
 from .selection import (
     EDITED,
-    MEASURED_AT_ONCE,
     add_sizes,
+    add_up_edited,
+    awaits_measuring,
     candidate_rows,
+    edited_to_send,
     edits_key,
     in_rounds,
     rounds_with_main_recipe,
@@ -66,27 +68,35 @@ def _measured_edits(job: Job, earlier: Collection[int]) -> RetrySize:
         if known.trouble:
             raise CannotRetry(known.trouble)
         return known.measured
-    if job.edits.all()[MEASURED_AT_ONCE:].exists():
-        raise CannotRetry(STILL_CHECKING)
     return _measure(job, earlier)
 
 
 def measure_edits(job: Job, lease: Lease | None = None) -> None:
     """Measure the edits of a finished job if there are too many to do so in a page view. Raises
     LeaseLost."""
-    of = edits_key(job)
-    if job.edits_measured.of == of or not job.edits.all()[MEASURED_AT_ONCE:].exists():
+    if not awaits_measuring(job):
         return
-    rounds = sizes_by_round(job, EDITED)
+    of, rows = edits_key(job), add_up_edited(job, _slices_of_edits(job, lease))
+    job.edits_measured = MeasuredEdits(of, rows=rows)
     trouble, measured = "", RetrySize(0, 0, 0)
     try:
-        measured = _measure(job, rounds_with_main_recipe(job, rounds), lease)
+        rounds = rounds_with_main_recipe(job, sizes_by_round(job, EDITED))
+        measured = _measure(job, rounds, lease)
     except CannotRetry as why:
         trouble = str(why)
-    by_round = {number: (one.rows, one.bytes, one.largest) for number, one in rounds.items()}
-    found = MeasuredEdits(of, trouble, measured, by_round)
+    found = MeasuredEdits(of, trouble, measured, rows)
     job.edits_measured = found
     Job.objects.filter(pk=job.pk, edits_version=of[0]).update(edits_measured=found)
+
+
+def _slices_of_edits(job: Job, lease: Lease | None) -> Iterator[list[int]]:
+    """The numbers of all edited rows."""
+    numbers, after = Edit.objects.filter(job=job).order_by("number"), 0
+    while some := list(numbers.filter(number__gt=after).values_list("number", flat=True)[:SLICE]):
+        yield some
+        after = some[-1]
+        if lease:
+            lease.renew()
 
 
 def _measure(job: Job, earlier: Collection[int], lease: Lease | None = None) -> RetrySize:
@@ -95,11 +105,9 @@ def _measure(job: Job, earlier: Collection[int], lease: Lease | None = None) -> 
     requests = _Requests()
     edits = Edit.objects.filter(job=job).order_by("number").values_list("number", "source")
     while some := list(edits.filter(number__gt=after)[:SLICE]):
-        between = after, some[-1][0]
+        after = some[-1][0]
         # Skip rows that got their answer after they were edited.
-        rows = in_rounds(candidate_rows(job, EDITED, between), earlier)
-        to_send = set(rows.values_list("number", flat=True))
-        after = between[1]
+        to_send = edited_to_send(job, [number for number, _source in some], earlier)
         for number, source in some:
             if number not in to_send:
                 continue

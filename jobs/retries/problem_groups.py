@@ -87,8 +87,9 @@ class ProblemGroup:
     @cached_property
     def messages(self) -> list[ProviderMessage]:
         """The provider's messages for the first rows, most frequent first."""
-        some = self.all_rows.exclude(message="").in_order()
-        found = list(some.values_list("message", "request_id")[:LOOKED_AT])
+        some = self.all_rows.in_order().values_list("message", "request_id")[:LOOKED_AT]
+        # Not asked for alone: all rows of the group would be read for one that has a message.
+        found = [one for one in some if one[0]]
         ids = dict(reversed(found))
         counts = Counter(message for message, _id in found)
         return [
@@ -118,7 +119,7 @@ class ProblemGroup:
 
     def _can_be_asked(self) -> bool:
         can = rounds.can_change_prompt(self.job)
-        return can and selection.retry_rows(self.job, self.name).exists()
+        return can and bool(selection.sizes_by_round(self.job, self.name))
 
     @property
     def all_rows(self) -> RowQuerySet:

@@ -24,8 +24,15 @@ from ..models import (
 from ..rules.judging import MARKED_DOWN, describe_cause
 from ..rules.recipes import Recipe
 from ..rules.retry_choices import RetryChoice, RoundEstimate
-from .measurements import CannotRetry, measure_rows
-from .selection import EDITED, FOR_NOW, last_round_of, rounds_with_main_recipe, sizes_by_round
+from .measurements import STILL_CHECKING, CannotRetry, measure_rows
+from .selection import (
+    EDITED,
+    FOR_NOW,
+    awaits_measuring,
+    last_round_of,
+    rounds_with_main_recipe,
+    sizes_by_round,
+)
 
 # Causes of rows whose answers needed more tokens than were allowed.
 TOO_SHORT = ("cut_off", "empty")
@@ -92,6 +99,8 @@ def make_plan(job: Job, choice: RetryChoice) -> RetryPlan:
         )
     if RowChange.objects.filter(job=job).exists():
         raise CannotRetry(BUSY)
+    if awaits_measuring(job):
+        raise CannotRetry(STILL_CHECKING)
     found_by_round = sizes_by_round(job, choice.which)
     if not found_by_round:
         raise CannotRetry("No rows to retry.")

@@ -31,14 +31,24 @@ class RetrySize:
     models: dict[str, dict[str, int]] = field(default_factory=dict)
 
 
+class EditedRows(msgspec.Struct, frozen=True):
+    """Edited rows with one outcome and cause that were last sent in one round. `own`: a retry of
+    the rows with that cause would send them if they were not edited."""
+
+    outcome: str
+    cause: str
+    round: int
+    own: bool
+    size: RetrySize  # of what they were before
+
+
 class MeasuredEdits(msgspec.Struct, frozen=True):
     """The size of all edited rows of a job."""
 
     of: list[int] = []  # selection.edits_key at that time; empty: never measured
     trouble: str = ""  # why they cannot be sent
     measured: RetrySize = RetrySize(0, 0, 0)
-    # By the round that they were last sent in: rows, bytes, bytes of the largest.
-    rounds: dict[int, tuple[int, int, int]] = {}
+    rows: list[EditedRows] | None = None  # None: an older version measured them
 
 
 class RoundEstimate(msgspec.Struct, frozen=True):

@@ -30,6 +30,19 @@ class AnswerLengths(msgspec.Struct, frozen=True):
     thinking: tuple[int, int] = (0, 0)
 
 
+class ModelCharge(msgspec.Struct, frozen=True):
+    """What the results of one model were charged, as the receipt says it."""
+
+    model: str  # as the provider names it
+    results: int
+    input_tokens: int  # without those of the cache
+    cache_write_tokens: int
+    cache_read_tokens: int
+    output_tokens: int  # thinking included
+    thinking_tokens: int
+    cost_pico: int
+
+
 class Tally(msgspec.Struct, frozen=True):
     """Rows by outcome and cause, tokens and cost. worker/tally.py keeps it true to the rows."""
 
@@ -51,6 +64,13 @@ class Tally(msgspec.Struct, frozen=True):
     unpriced: int = 0  # rows without a price
     copies: int = 0  # rows that wait for the answer of another row
     strays: int = 0  # results of an imported batch that match no row
+    # For the receipt: charges by model of rows, and of their earlier attempts; rows that were sent
+    # and not charged, by outcome and cause; and rows that have the answer of another one.
+    charged_rows: list[ModelCharge] = []
+    charged_attempts: list[ModelCharge] = []
+    free: list[tuple[str, str, int]] = []
+    same_as_another: int = 0
+    of_earlier_jobs: int = 0
 
     def rows_with(self, outcome: str, cause: str) -> int:
         """Rows with this outcome and cause."""

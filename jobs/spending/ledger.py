@@ -13,11 +13,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.db.models import F, Max, OuterRef, Q, QuerySet, Subquery, Sum
+from django.db.models.fields.json import KT
 from django.db.models.functions import Coalesce, TruncDate, TruncMonth
 
 from ..models import (
@@ -193,10 +194,10 @@ def charges(since: datetime, owner: User | None = None) -> Iterator[Charge]:
     would have been charged."""
     mine = {} if owner is None else {"owner": owner}
     job_mine = {} if owner is None else {"job__owner": owner}
-    begun = Q(confirmed_at__gte=since) | Q(rounds__asked_at__gte=since)
+    again = Round.objects.filter(asked_at__gte=since).values("job")
+    begun = Q(confirmed_at__gte=since) | Q(pk__in=again)
     sent = Job.objects.filter(begun, practice=settings.PRACTICE, spent_pico__gt=0, **mine)
-    jobs = sent.distinct().select_related("owner", "template").prefetch_related("rounds")
-    for job in jobs.order_by("-confirmed_at", "-pk").iterator(chunk_size=_JOBS_AT_ONCE):
+    for job in _charged(sent):
         yield from (charge for charge in _of_job(job) if charge.at >= since)
     tested = Trial.objects.filter(asked_at__gte=since, practice=settings.PRACTICE, **job_mine)
     yield from _of_trials(tested)
@@ -255,7 +256,8 @@ def keep_spending(job: Job) -> None:
     job = Job.objects.select_for_update().get(pk=job.pk)
     list(job.trials.select_for_update().values_list("pk"))
     template = job.template.name if job.template else ""
-    charged = [(job.practice, charge) for charge in _of_job(job)]
+    found = _charged(Job.objects.filter(pk=job.pk))
+    charged = [(job.practice, charge) for one in found for charge in _of_job(one)]
     for practice in (False, True):
         trials = job.trials.filter(practice=practice)
         charged += [(practice, charge) for charge in _of_trials(trials)]
@@ -321,33 +323,70 @@ def _with_begin(batches: QuerySet[Batch]) -> QuerySet[Any]:
     return batches.annotate(begun=Coalesce(asked_at, "job__confirmed_at", "job__created_at"))
 
 
-def _of_job(job: Job) -> Iterator[Charge]:
+class _ChargedJob(NamedTuple):
+    """Of a job what its charges are made of. The page of spending has to do with thousands, and
+    would take ten times as long to read all of each."""
+
+    pk: int
+    confirmed_at: datetime | None
+    person: str
+    template: str | None
+    name: str
+    state: str
+    model: str | None
+    spent_pico: int
+    # As in Tally. One of an older version does not tell the models, or the rounds, apart.
+    by_model: dict[str, int] | None
+    by_round: dict[str, dict[str, int]] | None
+    rounds: list[tuple[int, datetime, int]]  # number, asked_at, spent_pico
+
+    @property
+    def shown_template(self) -> str:
+        return self.template or NO_TEMPLATE
+
+    @property
+    def shown_name(self) -> str:
+        return DELETED if self.state == Job.State.DELETING else self.name
+
+
+def _charged(jobs: QuerySet[Job]) -> Iterator[_ChargedJob]:
+    """The newest first."""
+    of_jobs = Round.objects.filter(job__in=jobs.values("pk")).order_by("number")
+    rounds: dict[int, list[tuple[int, datetime, int]]] = defaultdict(list)
+    for pk, number, at, pico in of_jobs.values_list("job", "number", "asked_at", "spent_pico"):
+        rounds[pk].append((number, at, pico))
+    columns = ("pk", "confirmed_at", "owner__username", "template__name", "name", "state")
+    sums = (KT("recipe__model"), "spent_pico", "tally__by_model", "tally__by_round")
+    found: QuerySet[Any, tuple[Any, ...]] = jobs.order_by("-confirmed_at", "-pk").values_list(
+        *columns, *sums
+    )
+    for values in found.iterator(chunk_size=_JOBS_AT_ONCE):
+        yield _ChargedJob._make((*values, rounds[values[0]]))
+
+
+def _of_job(job: _ChargedJob) -> Iterator[Charge]:
     if job.confirmed_at is None:
         return
-    rounds = list(job.rounds.all())
-    # A tally of an older version does not tell the models, or the rounds, apart.
-    named = dict(job.tally.by_model or {job.recipe.model: job.spent_pico})
+    named = dict(job.by_model or {str(job.model): job.spent_pico})
     first = job.spent_pico
-    for one in rounds:
-        again = job.tally.by_round.get(one.number, {})
-        first -= one.spent_pico
+    for number, asked_at, spent_pico in job.rounds:
+        again = (job.by_round or {}).get(str(number), {})
+        first -= spent_pico
         for model, amount in again.items():
             named[model] = named.get(model, 0) - amount
-        yield from _charges(job, one.asked_at, "retry", again, one.spent_pico)
+        yield from _charges(job, asked_at, "retry", again, spent_pico)
     yield from _charges(job, job.confirmed_at, "rows", named, first)
 
 
 def _charges(
-    job: Job, at: datetime, what: str, named: dict[str, int], all_pico: int
+    job: _ChargedJob, at: datetime, what: str, named: dict[str, int], all_pico: int
 ) -> Iterator[Charge]:
     """One for each model; what is more than these came late."""
     late = all_pico - sum(named.values())
-    found = {**named, LATE_BATCHES: late}
-    template = job.template.name if job.template else NO_TEMPLATE
-    for model, amount in found.items():
+    for model, amount in {**named, LATE_BATCHES: late}.items():
         if amount:
-            name = DELETED if job.state == Job.State.DELETING else job.name
-            yield Charge(at, job.owner.username, template, name, model, what, dollars(amount))
+            shown = job.person, job.shown_template, job.shown_name
+            yield Charge(at, *shown, model, what, dollars(amount))
 
 
 def _of_trials(trials: TrialQuerySet) -> Iterator[Charge]:

@@ -11,8 +11,8 @@ from statistics import median
 
 from django.conf import settings
 from django.contrib.auth.models import User
+from django.db.models.fields.json import KT
 
-from ..drafts import estimates
 from ..models import Job, Outcome, dollars
 from ..rules import pricing
 from . import ledger
@@ -56,14 +56,16 @@ def measure_accuracy(since: datetime) -> Accuracy | None:
         state=Job.State.FINISHED, confirmed_at__gte=since, practice=settings.PRACTICE
     )
     off, in_range = [], 0
-    # Retries have estimates of their own.
-    needed = ("estimate", "tally", "spent_pico", "state", "plan_sha256")
-    for job in finished.filter(rounds=None).only(*needed):
-        estimate = estimates.stored_estimate(job)
-        if estimate is None or not estimate.high or job.outcome_count(*NOT_ANSWERED):
+    # Retries have estimates of their own. Only what is needed: there are thousands of jobs.
+    found = finished.filter(rounds=None).values_list(
+        "spent_pico", "tally__outcomes", KT("estimate__low"), KT("estimate__high")
+    )
+    for pico, outcomes, *ends in found:
+        low, high = (Decimal(end or 0) for end in ends)
+        if not high or any((outcomes or {}).get(outcome) for outcome in NOT_ANSWERED):
             continue
-        cost, middle = dollars(job.spent_pico), (estimate.low + estimate.high) / 2
-        in_range += estimate.low <= cost <= estimate.high
+        cost, middle = dollars(pico), (low + high) / 2
+        in_range += low <= cost <= high
         off.append(abs(cost - middle) / middle)
     return Accuracy(len(off), in_range, round(100 * median(off))) if off else None
 
@@ -95,13 +97,13 @@ def list_months(now: datetime, owner: User | None = None) -> list[Month]:
         confirmed_at__gte=begins[-1], practice=settings.PRACTICE, recipe__cached=True
     )
     cached = cached if owner is None else cached.filter(owner=owner)
-    for at, recipe, tally in cached.values_list("confirmed_at", "recipe", "tally"):
-        tokens = tally.cache_write_tokens, tally.cache_read_tokens
+    tokens = ("tally__cache_write_tokens", "tally__cache_read_tokens")
+    for at, model, *counts in cached.values_list("confirmed_at", KT("recipe__model"), *tokens):
+        written, read = (count or 0 for count in counts)
         assert at is not None  # noqa: S101 - as asked for
         with suppress(pricing.UnknownPrice, KeyError):  # KeyError: in the future
-            found[ledger.month_of(at)].saved_by_caching += pricing.caching_savings(
-                recipe.model, *tokens
-            )
+            saved = pricing.caching_savings(model, written, read)
+            found[ledger.month_of(at)].saved_by_caching += saved
     for one in ledger.open_charges(begins[-1]):
         mine = owner is None or one.owner_pk == owner.pk
         if mine and (month := found.get(ledger.month_of(one.at))):

@@ -1,20 +1,27 @@
-"""Receipts: what a job was charged by the provider's results, and what was not charged."""
+"""Receipts: what a job was charged by the provider's results, and what was not charged. All that is
+about rows comes from the tally, which the worker adds up: a job may have a million of them."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 
-from django.db.models import Count, Q, QuerySet, Sum
+from django.db.models import Count, Sum
 
 from ..drafts import estimates
 from ..drafts.estimates import PartEstimate
-from ..models import Attempt, Job, LateBatch, Row, Trial, dollars
+from ..models import COUNT_ANEW, Job, LateBatch, Trial, dollars
 from ..rules.judging import describe_cause
+from ..rules.tallies import ModelCharge, Tally
 from . import ledger
 
 ROWS, EARLIER, TRIES, LATE = "Rows", "Earlier attempts", "Tests", "Late batches"
+
+
+class NotCounted(Exception):
+    """An older version counted the job. The worker is about to count it again."""
 
 
 @dataclass(frozen=True)
@@ -54,57 +61,55 @@ class Receipt:
 
 
 def receipt_of(job: Job) -> Receipt:
-    """The receipt of a sent job, for the results collected so far."""
+    """The receipt of a sent job, for the results that were counted so far. Raises NotCounted."""
+    if job.tally_version == COUNT_ANEW:
+        raise NotCounted
+    tally = job.tally
     return Receipt(
         [
-            *_of_results(ROWS, Row.objects.filter(job=job)),
-            *_of_results(EARLIER, Attempt.objects.filter(job=job)),
-            *_of_trials(job),
+            *_lines(ROWS, tally.charged_rows),
+            *_lines(EARLIER, tally.charged_attempts),
+            *_lines(TRIES, _charges_of_trials(job)),
             *_of_late_ones(job),
         ],
-        _not_charged(job),
-        job.tally.unpriced,
+        _not_charged(tally),
+        tally.unpriced,
         # Nobody here estimated an imported batch.
         None if job.is_external else estimates.total_estimate(job),
         ledger.possible_charges(job),
     )
 
 
-def _of_results(
-    what: str, results: QuerySet[Row] | QuerySet[Attempt] | QuerySet[Trial]
-) -> list[ReceiptLine]:
-    groups = (
-        results.filter(cost_pico__gt=0)
-        .values("answered_by")
-        .annotate(
-            rows=Count("pk"),
-            read=Sum("input_tokens"),
-            kept=Sum("cache_write_tokens"),
-            found=Sum("cache_read_tokens"),
-            written=Sum("output_tokens"),
-            thought=Sum("thinking_tokens"),
-            pico=Sum("cost_pico"),
-        )
-    )
+def _lines(what: str, charges: Iterable[ModelCharge]) -> list[ReceiptLine]:
     return [
         ReceiptLine(
             what,
-            group["answered_by"],
-            group["rows"],
-            group["read"],
-            group["kept"],
-            group["found"],
-            group["written"],
-            group["thought"],
-            dollars(int(group["pico"])),
+            one.model,
+            one.results,
+            one.input_tokens,
+            one.cache_write_tokens,
+            one.cache_read_tokens,
+            one.output_tokens,
+            one.thinking_tokens,
+            dollars(one.cost_pico),
         )
-        for group in groups.order_by("answered_by")
+        for one in charges
     ]
 
 
-def _of_trials(job: Job) -> list[ReceiptLine]:
+def _charges_of_trials(job: Job) -> Iterable[ModelCharge]:
     """Tests, at the normal rate, without those whose answer was lost: these may be charged."""
-    return _of_results(TRIES, Trial.objects.filter(job=job, practice=job.practice))
+    charged = Trial.objects.filter(job=job, practice=job.practice, cost_pico__gt=0)
+    groups = charged.values_list("answered_by").annotate(
+        Count("pk"),
+        Sum("input_tokens"),
+        Sum("cache_write_tokens"),
+        Sum("cache_read_tokens"),
+        Sum("output_tokens"),
+        Sum("thinking_tokens"),
+        Sum("cost_pico"),
+    )
+    return [ModelCharge(model, *map(int, sums)) for model, *sums in groups.order_by("answered_by")]
 
 
 def _of_late_ones(job: Job) -> list[ReceiptLine]:
@@ -115,17 +120,13 @@ def _of_late_ones(job: Job) -> list[ReceiptLine]:
     ]
 
 
-def _not_charged(job: Job) -> dict[str, int]:
+def _not_charged(tally: Tally) -> dict[str, int]:
     """How many finished rows were not charged, by the reason."""
-    copies = Q(earlier__isnull=False) | Q(same_as__isnull=False)
-    free = Row.objects.filter(job=job, cost_pico=0, output_tokens=0).exclude(outcome="waiting")
-    groups = free.exclude(copies).values("outcome", "cause").annotate(rows=Count("pk"))
     found: Counter[str] = Counter()
-    for group in groups.order_by("outcome", "cause"):
-        words = describe_cause(group["cause"]).title if group["cause"] else "Free of charge"
-        found[words] += group["rows"]
-    if earlier := Row.objects.filter(job=job, earlier__isnull=False).count():
-        found["Answered by an earlier job"] = earlier
-    if same := Row.objects.filter(job=job, same_as__isnull=False).count():
-        found["The same as another row"] = same
-    return dict(found)
+    for _outcome, cause, rows in tally.free:
+        found[describe_cause(cause).title if cause else "Free of charge"] += rows
+    copies = {
+        "Answered by an earlier job": tally.of_earlier_jobs,
+        "The same as another row": tally.same_as_another,
+    }
+    return {**found, **{why: rows for why, rows in copies.items() if rows}}

@@ -23,6 +23,7 @@ from ..batches import (
 )
 from ..batches.isolation import isolated
 from ..models import (
+    COUNT_ANEW,
     Batch,
     ExternalBatchList,
     Heartbeat,
@@ -47,6 +48,7 @@ BEAT = timedelta(seconds=30)
 # While nothing changes, the next sweep is then at the latest: times that are not asked for below.
 IDLE = timedelta(seconds=20)
 TROUBLE_SECONDS = 5.0
+COUNTED_ANEW_AT_ONCE = 10  # jobs that an older version counted
 
 # Checks at the provider, what is sent to people, copies, and search indexes, by kind of slot.
 LOOKS: dict[str, tuple[Callable[[], None], ...]] = {
@@ -181,7 +183,11 @@ def _schedule_stale_counts(now: datetime) -> None:
     """Make jobs due whose numbers are out of date, after a worker died or a person changed rows.
     The next step counts them. A job whose steps fail waits for its own time."""
     stale = Job.objects.stale().filter(lease_until=None, failures_in_a_row=0)
-    if pks := list(stale.exclude(next_action_at__lte=now).values_list("pk", flat=True)):
+    found = list(stale.order_by("-pk").values_list("pk", "tally_version", "next_action_at"))
+    # After an update these may be all jobs of the site: files that people wait for come in between.
+    anew = [one for one in found if one[1] == COUNT_ANEW][:COUNTED_ANEW_AT_ONCE]
+    changed = [one for one in found if one[1] != COUNT_ANEW]
+    if pks := [pk for pk, _version, due_at in changed + anew if due_at is None or due_at > now]:
         Job.objects.filter(pk__in=pks).update(next_action_at=now)
 
 

@@ -10,7 +10,7 @@ reveal a job whose worker died in between.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -40,7 +40,7 @@ from ..models import (
 )
 from ..rules import pricing
 from ..rules.judging import IGNORED, MARKED_DOWN, NOT_SELECTED, PASSING_CAUSES
-from ..rules.tallies import AnswerLengths, CauseGroup, Tally
+from ..rules.tallies import AnswerLengths, CauseGroup, ModelCharge, Tally
 
 __all__ = ["count_if_stale", "count_in_turn", "count_mark", "count_up", "note_change"]
 
@@ -50,6 +50,7 @@ MOST_MARKED = 10_000  # with more rows marked as not good, the worker counts the
 COUNTED_AT_ONCE, PAUSE_SECONDS_A_ROW = 10_000, 0.000_05
 COUNT_AGAIN = timedelta(seconds=2)  # until one looks whether the pause is over
 _pauses: dict[int, clock.Countdown] = {}  # of this worker's long jobs
+Group = Mapping[str, Any]  # rows or attempts, added up
 COUNT_ATTEMPTS = 3  # while others change rows; then it is left to the next sweep
 
 
@@ -125,24 +126,32 @@ class _Sums:
     totals: Counter[str] = field(default_factory=Counter)
     outcomes: Counter[str] = field(default_factory=Counter)
     causes: Counter[tuple[str, str]] = field(default_factory=Counter)
-    groups: dict[tuple[str, str], list[dict[str, Any]]] = field(default_factory=dict)
+    groups: dict[tuple[str, str], list[Group]] = field(default_factory=dict)
     # By round, what each model was paid.
     by_round: dict[int, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     over: Counter[int] = field(default_factory=Counter)  # rows by round that wait no more
+    free: Counter[tuple[str, str]] = field(default_factory=Counter)
+    # Groups of rows and of attempts that were charged, by model.
+    charged_rows: dict[str, list[Group]] = field(default_factory=lambda: defaultdict(list))
+    charged_attempts: dict[str, list[Group]] = field(default_factory=lambda: defaultdict(list))
 
 
-def _groups_of_rows(job: Job) -> Iterable[Mapping[str, Any]]:
-    """The rows of a job, added up by outcome, cause, model and round."""
+def _groups_of_rows(job: Job) -> Iterable[Group]:
+    """The rows of a job, added up by outcome, cause, model, round and whether they were charged."""
     # As big integers: the square of a long answer does not fit a plain one.
     thinking = Cast("thinking_tokens", BigIntegerField())
     text = Cast("output_tokens", BigIntegerField()) - thinking
     written = Q(outcome=Outcome.GOOD, output_tokens__gt=0)
+    free = Q(cost_pico=0, output_tokens=0, same_as=None, earlier=None)
     return (
         Row.objects.filter(job=job)
-        .values("outcome", "cause", "answered_by", "round")
+        .annotate(charged=Q(cost_pico__gt=0))
+        # Not the outcome first: SQLite would read the rows in the order of an index of it, which
+        # takes half as long again as in their own.
+        .values("answered_by", "charged", "outcome", "cause", "round")
         .annotate(
             rows=Count("pk"),
-            input=Sum("input_tokens") + Sum("cache_write_tokens") + Sum("cache_read_tokens"),
+            input=Sum("input_tokens"),
             cache_read=Sum("cache_read_tokens"),
             cache_write=Sum("cache_write_tokens"),
             hits=Count("pk", filter=Q(cache_read_tokens__gt=0)),
@@ -150,6 +159,7 @@ def _groups_of_rows(job: Job) -> Iterable[Mapping[str, Any]]:
             sent=Count("pk", filter=Q(same_as=None)),
             copies=Count("pk", filter=Q(outcome=Outcome.WAITING, same_as__isnull=False)),
             own=Count("pk", filter=Q(same_as=None, earlier=None)),
+            sendable=Count("pk", filter=_sendable(job)),
             largest=Max("size", filter=Q(same_as=None, earlier=None)),
             size=Sum("size", filter=Q(same_as=None, earlier=None)),
             output=Sum("output_tokens"),
@@ -157,27 +167,38 @@ def _groups_of_rows(job: Job) -> Iterable[Mapping[str, Any]]:
             pico=Sum("cost_pico"),
             first=Min("batch__ended_at"),
             last=Max("batch__ended_at"),
-            unpriced=Count("pk", filter=Q(cost_pico=0, output_tokens__gt=0)),
+            free=Count("pk", filter=free),
             good=Count("pk", filter=written),
             good_text=Sum(text, filter=written),
             good_text_squares=Sum(text * text, filter=written),
             good_thinking=Sum(thinking, filter=written),
             good_thinking_squares=Sum(thinking * thinking, filter=written),
         )
-        .order_by("outcome", "cause")
     )
 
 
-def _sums_of_rows(groups: Iterable[Mapping[str, Any]]) -> _Sums:
+def _sendable(job: Job) -> Q:
+    """Rows that a retry sends themselves: of an imported batch of ready-made requests, not those
+    that this site would not send."""
+    own = Q(same_as=None, earlier=None)
+    return own if job.kind == Job.Kind.TABLE else own & Q(size__gt=0)
+
+
+def _sums_of_rows(groups: Iterable[Group]) -> _Sums:
     sums = _Sums()
     for group in groups:
         outcome, key = group["outcome"], (group["outcome"], group["cause"])
         sums.outcomes[outcome] += group["rows"]
         sums.causes[key] += group["rows"]
-        sums.groups.setdefault(key, []).append(dict(group))
+        sums.groups.setdefault(key, []).append(group)
+        if group["charged"]:
+            sums.charged_rows[group["answered_by"]].append(group)
+        else:
+            sums.totals["unpriced"] += group["answered"]
         sums.by_round[group["round"]][group["answered_by"]] += int(group["pico"])
         if outcome != Outcome.WAITING:
             sums.over[group["round"]] += group["own"]
+            sums.free[key] += group["free"]
         if outcome != Outcome.LEFT_OUT:
             state = "waiting" if outcome == Outcome.WAITING else "over"
             sums.totals[f"rows_{state}"] += group["own"]
@@ -186,38 +207,41 @@ def _sums_of_rows(groups: Iterable[Mapping[str, Any]]) -> _Sums:
             sums.totals["again"] += group["sent"]
         for name, number in group.items():
             # PostgreSQL adds up big integers as Decimal.
-            if name != "round" and isinstance(number, int | Decimal):
+            if name not in ("round", "charged") and isinstance(number, int | Decimal):
                 sums.totals[name] += int(number)
     return sums
 
 
 def _add_attempts(job: Job, sums: _Sums) -> None:
     """Add the earlier attempts of rows that were sent again."""
-    earlier = Attempt.objects.filter(job=job).aggregate(
-        input=Sum("input_tokens") + Sum("cache_write_tokens") + Sum("cache_read_tokens"),
-        cache_read=Sum("cache_read_tokens"),
-        cache_write=Sum("cache_write_tokens"),
-        output=Sum("output_tokens"),
-        thinking=Sum("thinking_tokens"),
+    groups = (
+        Attempt.objects.filter(job=job)
+        .annotate(charged=Q(cost_pico__gt=0), of_round=Coalesce("batch__round", 1))
+        .values("answered_by", "of_round", "charged")
+        .annotate(
+            rows=Count("pk"),
+            input=Sum("input_tokens"),
+            cache_read=Sum("cache_read_tokens"),
+            cache_write=Sum("cache_write_tokens"),
+            output=Sum("output_tokens"),
+            thinking=Sum("thinking_tokens"),
+            pico=Sum("cost_pico"),
+        )
     )
-    for name, tokens in earlier.items():
-        sums.totals[name] += int(tokens or 0)
-    charged = (
-        Attempt.objects.filter(job=job, cost_pico__gt=0)
-        .annotate(of_round=Coalesce("batch__round", 1))
-        .values("answered_by", "of_round")
-        .annotate(pico=Sum("cost_pico"))
-    )
-    for model, number, amount in charged.values_list("answered_by", "of_round", "pico"):
-        sums.by_round[number][model] += int(amount)
-        sums.totals["pico"] += int(amount)
+    for group in groups:
+        for name in ("input", "cache_read", "cache_write", "output", "thinking", "pico"):
+            sums.totals[name] += int(group[name])
+        if group["charged"]:
+            model = group["answered_by"]
+            sums.by_round[group["of_round"]][model] += int(group["pico"])
+            sums.charged_attempts[model].append(group)
 
 
 def _tally_of(sums: _Sums, strays: int) -> Tally:
     by_model = sum(sums.by_round.values(), Counter[str]())
     totals = sums.totals
     return Tally(
-        outcomes=dict(sums.outcomes),
+        outcomes=dict(sorted(sums.outcomes.items())),
         causes=[(*key, rows) for key, rows in sorted(sums.causes.items())],
         groups=[_group(*key, groups) for key, groups in sorted(sums.groups.items())],
         by_model={model: pico for model, pico in by_model.items() if pico},
@@ -226,7 +250,7 @@ def _tally_of(sums: _Sums, strays: int) -> Tally:
             for number, found in sorted(sums.by_round.items())
             if number > 1
         },
-        input_tokens=totals["input"],
+        input_tokens=totals["input"] + totals["cache_write"] + totals["cache_read"],
         cache_read_tokens=totals["cache_read"],
         cache_write_tokens=totals["cache_write"],
         cache_hits=totals["hits"],
@@ -243,10 +267,23 @@ def _tally_of(sums: _Sums, strays: int) -> Tally:
         unpriced=totals["unpriced"],
         copies=totals["copies"],
         strays=strays,
+        charged_rows=_charges(sums.charged_rows),
+        charged_attempts=_charges(sums.charged_attempts),
+        free=[(*key, rows) for key, rows in sorted(sums.free.items()) if rows],
+        same_as_another=totals["rows"] - totals["sent"],
+        of_earlier_jobs=totals["sent"] - totals["own"],
     )
 
 
-def _group(outcome: str, cause: str, groups: list[dict[str, Any]]) -> CauseGroup:
+def _charges(by_model: Mapping[str, list[Group]]) -> list[ModelCharge]:
+    names = ("rows", "input", "cache_write", "cache_read", "output", "thinking", "pico")
+    return [
+        ModelCharge(model, *(sum(int(group[name]) for group in groups) for name in names))
+        for model, groups in sorted(by_model.items())
+    ]
+
+
+def _group(outcome: str, cause: str, groups: Sequence[Group]) -> CauseGroup:
     """Rows with one outcome and cause: how many, how many are sent themselves and their bytes, what
     they cost, and when the first and last of their batches ended."""
     is_good = outcome == Outcome.GOOD  # nobody asks since when
@@ -265,14 +302,14 @@ def _group(outcome: str, cause: str, groups: list[dict[str, Any]]) -> CauseGroup
     )
 
 
-def _by_round(groups: list[dict[str, Any]]) -> dict[int, tuple[int, int, int]]:
+def _by_round(groups: Sequence[Group]) -> dict[int, tuple[int, int, int]]:
     """Rows that are sent themselves, by their last round: how many, their bytes and those of the
     largest."""
     found: dict[int, tuple[int, int, int]] = {}
     for group in groups:
-        if group["own"]:
+        if group["sendable"]:
             rows, size, largest = found.get(group["round"], (0, 0, 0))
-            rows, size = rows + group["own"], size + int(group["size"] or 0)
+            rows, size = rows + group["sendable"], size + int(group["size"] or 0)
             found[group["round"]] = rows, size, max(largest, group["largest"] or 0)
     return found
 
@@ -283,8 +320,9 @@ def count_mark(job: Job, row: Row, rows: int, good: bool) -> None:
     transaction that locks the job. A tally that is out of date stays so."""
     mine = Job.objects.filter(pk=job.pk)
     tally = mine.values_list("tally", flat=True).get()
-    if tally.lengths is None or not tally.groups:
-        note_change(job.pk)  # counted by an older version
+    is_free = not (row.cost_pico or row.output_tokens or row.earlier)
+    if tally.lengths is None or not tally.groups or is_free:
+        note_change(job.pk)  # counted by an older version, or not charged for some reason
         return
     sign = 1 if good else -1
     outcomes, causes = Counter(tally.outcomes), Counter[tuple[str, str]]()
@@ -348,6 +386,7 @@ def _groups_after_mark(
     marked = down_rows.values("round").annotate(
         rows=Count("pk"),
         own=Count("pk", filter=own),
+        sendable=Count("pk", filter=_sendable(job)),
         pico=Coalesce(Sum("cost_pico"), 0),
         first=Min("batch__ended_at"),
         last=Max("batch__ended_at"),

@@ -178,20 +178,29 @@ def test_marks_outlive_that_the_job_is_counted_again(job: Job) -> None:
 
 def test_the_tally_is_what_counting_all_rows_comes_to(make_job: MakeJob, alice: User) -> None:
     outcomes: list[Any] = [
-        {"outcome": Outcome.GOOD, "output_tokens": 50 + number, "thinking_tokens": number}
+        {
+            "outcome": Outcome.GOOD,
+            "answered_by": f"model {number % 2}",
+            "output_tokens": 50 + number,
+            "thinking_tokens": number,
+            "cost_pico": number * 10**9,
+        }
         for number in range(12)
     ]
     outcomes[0] = {"outcome": Outcome.LOOK, "cause": "cut_off", "answer": "It"}
+    free = 5
+    outcomes[free - 1] = {"outcome": Outcome.GOOD, "output_tokens": 0}
     job = make_job(alice, rows=ROWS[:12], outcomes=outcomes)
     before = job.tally
     numbers = drawn(job)
     steps = [*((number, False) for number in numbers), *((number, True) for number in numbers)]
     for number, good in steps:
         mark(job, number, good)
-        by_mark = job.tally
+        by_mark, is_stale = job.tally, job.is_stale
+        assert is_stale is (number == free), "that one is left to the worker"
         tally.count_up(job)
         job.refresh_from_db()
-        assert by_mark == job.tally
+        assert is_stale or by_mark == job.tally
     assert job.tally == before
     Job.objects.filter(pk=job.pk).update(tally={"outcomes": {}})  # as an old version left it
     mark(job, numbers[0], False)

@@ -298,7 +298,7 @@ def ignore_the_last(desk: Desk) -> None:
     assert job_state(desk.job) == ("Finished", "green")
     assert desk.job.good_count == desk.job.row_count - 1
     assert "Nothing needs your attention" in desk.page("problems")
-    assert not edits.waiting_rows(desk.job).exists()
+    assert not edits.changed_rows(desk.job, 1)
     billing = desk.job.rows.get(number=desk.number_of["billing_error"])
     assert billing.attempts == 2, "before the one that was answered"
     assert "Attempt 2" in desk.page("row", billing.number)

@@ -166,3 +166,16 @@ def test_looking_at_the_spending_takes_as_many_statements_for_many_jobs(
 
     assert (statements(client_root), statements(client_alice)) == few
     assert max(few) <= 30
+
+
+def test_of_jobs_only_what_was_charged_is_read(
+    make_job: MakeJob, alice: User, client_root: Client
+) -> None:
+    """To read all of a thousand jobs takes a quarter of a second."""
+    spend(alice, make_job, clock.now(), 2)
+    with CaptureQueriesContext(connection) as queries:
+        assert "$2.00" in client_root.get(reverse("spending")).content.decode()
+    # Those of batches in doubt are few.
+    of_jobs = [one["sql"].partition(' FROM "jobs_job"') for one in queries]
+    read = [columns for columns, found, _where in of_jobs if found]
+    assert read and not [columns for columns in read if '"jobs_job"."reading"' in columns]

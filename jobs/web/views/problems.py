@@ -17,7 +17,7 @@ from ...models.clock import now
 from ...models.privacy import shown_content
 from ...retries import edits as editing
 from ...retries import measurements, problem_groups, rounds, selection
-from ...retries.selection import EDITED, FOR_NOW
+from ...retries.selection import CAN_BE_EDITED, EDITED, FOR_NOW
 from ...rules.judging import describe_cause
 from ...rules.retry_choices import RetryChoice
 from ...spending import caps
@@ -199,7 +199,7 @@ def edits(request: HttpRequest, pk: int) -> HttpResponse:
         "why_not": why_not,
         "can_ask": rounds.can_change_prompt(job),
         "part": corrected,
-        "failed": job.outcome_count(*editing.CAN_BE_EDITED),
+        "failed": job.outcome_count(*CAN_BE_EDITED),
         "can_upload": job.state == Job.State.FINISHED,
         "file_names": ",".join(FILE_NAMES),
     }

@@ -18,7 +18,10 @@ def receipt(request: HttpRequest, pk: int) -> HttpResponse:
     job = find_job(request, pk)
     if not job.was_sent:
         return redirect("job", pk)
-    found = receipts.receipt_of(job)
+    try:
+        found = receipts.receipt_of(job)
+    except receipts.NotCounted:
+        return render(request, "job_page/receipt.html", {"job": job})
     lines = [(line, model_catalog.name_of(line.model)) for line in found.lines]
     context = {
         "job": job,

@@ -31,7 +31,7 @@ MOST_CELLS_SHOWN = 12
 VALUES_SHOWN = 5  # of an answer in columns
 CELL_SHOWN, ANSWER_SHOWN = 1_500, 3_000  # characters; the page of the row has the rest
 FOLDED_FROM = 160  # characters, about what six lines of a narrow column hold
-NEIGHBOUR_SECONDS = 0.06
+NEIGHBOUR_SECONDS = 0.03
 END = "end"  # in place of a place
 DRAWER = "row-drawer"  # the part of the page that a row is put into
 FILTERS = {
@@ -354,7 +354,7 @@ def row(request: HttpRequest, pk: int, number: int) -> HttpResponse:
         "attempts": _attempts(job, found),
         "can_be_edited": _can_be_edited(job, found),
         "can_ask": cause and ASK in cause.remedies and rounds.can_change_prompt(job),
-        "is_changed": edits.waiting_rows(job).filter(pk=found.pk).exists(),
+        "is_changed": edits.is_edited(job, found),
         "values": values_of(job, found),
         "right_answers": _beside_right(job, found),
         "cause": cause,
@@ -425,7 +425,7 @@ def _attempts(job: Job, row: Row) -> list[Earlier]:
 
 
 def _can_be_edited(job: Job, row: Row) -> bool:
-    return job.kind == Job.Kind.TABLE and edits.editable_rows(job).filter(pk=row.pk).exists()
+    return job.kind == Job.Kind.TABLE and edits.can_be_edited(job, row)
 
 
 def _neighbour(job: Job, wanted: RowFilter, row: Row, step: int) -> Neighbour | None:

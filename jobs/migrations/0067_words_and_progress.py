@@ -3,7 +3,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("jobs", "0065_search_index"),
+        ("jobs", "0066_count_anew"),
     ]
 
     operations = [

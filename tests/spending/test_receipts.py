@@ -91,7 +91,7 @@ def test_it_is_what_adding_up_everything_comes_to(job: Job) -> None:
         "Anthropic overloaded": 2,
         "Free of charge": 1,
         "Declined by Claude": 1,
-        "Left out": 1,
+        "Skipped": 1,
         "Answered by an earlier job": 1,
         "The same as another row": 2,
     }

@@ -26,7 +26,7 @@ from jobs.models import (
 )
 from jobs.models.outbox import Facts
 from jobs.notifications import destinations, sending
-from jobs.notifications.protocol import Order, Outcome
+from jobs.notifications.protocol import Order, Outcome, Webhook
 from jobs.worker import sweep
 
 from .receivers import HookReceiver, MailServer, mail_server, make_certificate
@@ -222,7 +222,7 @@ def test_a_receiver_that_never_ends_is_cut_off(
     hooks.answer = trickle
     read = sending._read
 
-    def read_shortly(output: IO[bytes], seconds: float) -> bytes:
+    def read_shortly(output: IO[bytes], seconds: float) -> tuple[bytes, bool]:
         assert seconds == sending.TOTAL_SECONDS and hooks.has_received.wait(seconds)
         return read(output, 0.3)
 
@@ -256,6 +256,53 @@ def test_requests_for_approval_come_in_one_mail_and_only_those_that_wait(
     sending.send_due(sending.MAIL)
     assert [state for state, _ in states()] == ["dropped", "sent", "sent", "sent"]
     assert len(mails.mails) == 1
+
+
+def test_a_mail_has_the_form_that_every_mail_server_takes(
+    alice: User, make_job: MakeJob, mails: MailServer
+) -> None:
+    """Some refuse lines that end otherwise, bytes with eight bits, or domains in other letters."""
+    job = make_job(alice, name="Größe 尺寸")
+    User.objects.filter(pk=alice.pk).update(email="alice@bücher.example")
+    alice.refresh_from_db()
+    outbox.tell("action_needed", [alice], job=job)
+
+    sweep.sweep()
+
+    (content,), (mail,) = mails.contents, mails.mails
+    assert content.isascii() and content.count(b"\n") == content.count(b"\r\n") > 10
+    assert mail["Subject"] == "Action needed: “Größe 尺寸”" and "Größe 尺寸" in mail.get_content()
+    assert mails.recipients == ["alice@xn--bcher-kva.example"] == [mail["To"]]
+    assert mail["Message-ID"].endswith("@example.org>")
+
+
+def test_an_address_that_no_server_takes_is_given_up_and_said(
+    alice: User, mails: MailServer
+) -> None:
+    User.objects.filter(pk=alice.pk).update(email="jörg@example.org")
+    alice.refresh_from_db()
+    outbox.tell("cap_80", [alice])
+
+    sweep.sweep()
+
+    assert states() == [("failed", "The mail server takes no such letters in a mail address.")]
+
+
+def test_a_sender_that_fails_is_not_called_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.executable", "/bin/false")
+    outcome = sending.send_apart(Order(Webhook("https://example.com/", {}, ""), [], 1.0))
+    assert outcome == Outcome("not_reached", "Something went wrong on this site.")
+
+
+def test_an_alarm_is_for_those_who_still_are_administrators(root: User, mails: MailServer) -> None:
+    User.objects.filter(pk=root.pk).update(email="root@example.org")
+    root.refresh_from_db()
+    outbox.tell("alarm", [root], facts=Facts(text="The disk is low."))
+    User.objects.filter(pk=root.pk).update(is_superuser=False)
+
+    sweep.sweep()
+
+    assert [state for state, _ in states()] == ["dropped"] and not mails.mails
 
 
 def test_who_was_deactivated_meanwhile_gets_nothing(alice: User, mails: MailServer) -> None:

@@ -91,8 +91,13 @@ def sign(secret: str, timestamp: str, body: str) -> str:
 
 
 def chat(one: Notification, place: Sealed) -> Chat:
-    body = "\n".join(filter(None, [one_line(one.detail), url_of(one)]))
-    return Chat(place.address, one_line(one.title), body)
+    body = "\n".join(filter(None, [_calls_nobody(one.detail), url_of(one)]))
+    return Chat(place.address, _calls_nobody(one.title), body)
+
+
+def _calls_nobody(text: str) -> str:
+    """One line, in which @everyone and <!channel>, as in the name of a job, are only words."""
+    return one_line(text).replace("@", "@\u200b").replace("<", "<\u200b")
 
 
 def notification_mail(found: Sequence[Notification], to: str) -> Mail:

@@ -276,6 +276,18 @@ def test_a_mail_has_the_form_that_every_mail_server_takes(
     assert mail["Message-ID"].endswith("@example.org>")
 
 
+def test_the_name_of_a_job_calls_nobody_in_a_chat(
+    alice: User, make_job: MakeJob, hooks: HookReceiver
+) -> None:
+    destinations.add(alice, Channel.APPRISE, f"json://127.0.0.1:{hooks.port}/chat")
+    outbox.tell("action_needed", [alice], job=make_job(alice, name="@everyone <!channel>"))
+
+    sweep.sweep()
+
+    (chat,) = hooks.received
+    assert chat.json["title"] == "Action needed: “@\u200beveryone <\u200b!channel>”"
+
+
 def test_an_address_that_no_server_takes_is_given_up_and_said(
     alice: User, mails: MailServer
 ) -> None:

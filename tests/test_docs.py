@@ -129,5 +129,6 @@ def test_every_setting_that_a_page_names_exists() -> None:
     for page in (ROOT / "docs").rglob("*.md"):
         named = set(re.findall(r"`([A-Z][A-Z0-9]*_[A-Z_]+)(?:=[^`]*)?`", without_code(page)))
         unknown = named - known - OF_BOTO3
-        unknown -= {"ANSWER_COLUMNS", "SSL_CERT_FILE"}  # the latter is OpenSSL's
+        unknown -= {"ANSWER_COLUMNS", "HTTPS_PROXY", "NO_PROXY", "SSL_CERT_FILE"}  # of libraries
+        unknown -= {"REQUESTS_CA_BUNDLE"}
         assert not unknown, page.name

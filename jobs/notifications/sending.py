@@ -232,8 +232,8 @@ def settle_restored() -> None:
 # --- The process that sends -----------------------------------------------------------------------
 
 _CHILD = {"PYTHONIOENCODING": "utf-8", "MALLOC_ARENA_MAX": "1", "HOME": "/nonexistent"}
-# Where OpenSSL finds the certificates that a company signs its servers with.
-_PASSED_ON = ("SSL_CERT_FILE", "SSL_CERT_DIR")
+# Where OpenSSL and requests find the certificates that a company signs its servers with.
+_PASSED_ON = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE")
 
 
 def send_apart(order: Order, seconds: float = TOTAL_SECONDS) -> Outcome:

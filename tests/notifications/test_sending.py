@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import ssl
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -26,7 +27,7 @@ from jobs.models import (
 )
 from jobs.models.outbox import Facts
 from jobs.notifications import destinations, sending
-from jobs.notifications.protocol import Order, Outcome, Webhook
+from jobs.notifications.protocol import Chat, Order, Outcome, Webhook
 from jobs.worker import sweep
 
 from .receivers import HookReceiver, MailServer, mail_server, make_certificate
@@ -205,6 +206,21 @@ def test_a_mail_server_with_a_certificate_of_its_own_gets_nothing_unless_it_is_t
         make_due()
         sending.send_due(sending.MAIL)
         assert [state for state, _ in states()] == ["sent"] and len(server.mails) == 1
+
+
+def test_chats_go_by_the_certificates_of_a_company(
+    hooks: HookReceiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificate = make_certificate(tmp_path / "certificate.pem")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    hooks.server.socket = context.wrap_socket(hooks.server.socket, server_side=True)
+    chat = Order(Chat(f"jsons://127.0.0.1:{hooks.port}/", "title", "body"), ["127.0.0.1"], 5.0)
+    monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
+
+    assert sending.send_apart(chat).kind == "not_reached"
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+    assert sending.send_apart(chat).kind == "sent"
 
 
 def test_a_receiver_that_never_ends_is_cut_off(

@@ -3,6 +3,7 @@
 
 import gc
 import os
+import signal
 import sys
 
 from batchsite import __version__
@@ -17,7 +18,12 @@ def main() -> None:
     gc.set_threshold(10_000)  # nearly all that is imported stays, and need not be looked through
     from django.core.management import execute_from_command_line
 
-    execute_from_command_line(sys.argv)
+    try:
+        execute_from_command_line(sys.argv)
+        sys.stdout.flush()
+    except BrokenPipeError:  # `manage.py job list | head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(128 + signal.SIGPIPE)
 
 
 if __name__ == "__main__":

@@ -48,4 +48,11 @@ cp "$source/deploy/entrypoint.sh" "$folder/entrypoint.sh"
 chmod 755 "$folder/entrypoint.sh"
 # Compiled once, here: the site may not write where its code is.
 "$folder/.venv/bin/python" -m compileall -q "$folder/batchsite" "$folder/jobs" "$folder/manage.py"
+# A Python in the home of root, as pyenv has it, would end a service with “Permission denied”.
+if [ "$(id -u)" = 0 ] && ! "$folder/.venv/bin/python" -c '
+import os, pathlib, sys
+path = pathlib.Path(os.path.realpath(sys.executable))
+sys.exit(not all(one.stat().st_mode & 1 for one in (path, *path.parents)))'; then
+    echo "Warning: only root can run “$python”. For a service, run this again with PYTHON=/usr/bin/python3" >&2
+fi
 echo "Done. Start it with: $folder/entrypoint.sh serve"

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
-from django.core.management import load_command_class
+from django.core.management import CommandError, load_command_class
 
 from .environment import OF_BOTO3, ROOT, setting_names
 from .run import QUICK
@@ -19,6 +19,8 @@ TESTS = {
     for path in (ROOT / "tests").rglob("test_*.py")
     for name in re.findall(r"^ *def (test_\w+)\(", path.read_text(), flags=re.MULTILINE)
 }
+GUIDES = [page for name in ("running", "using") for page in (ROOT / "docs" / name).glob("*.md")]
+OURS = {path.stem for path in (ROOT / "jobs" / "management" / "commands").glob("[a-z]*.py")}
 
 
 def test_every_guarantee_names_the_tests_that_hold_it() -> None:
@@ -124,10 +126,33 @@ def test_the_command_line_page_has_every_subcommand_and_option() -> None:
     assert set(re.findall(r"--[a-z][a-z-]+", page)) == options
 
 
+def commands_of(page: Path) -> list[list[str]]:
+    """Calls of manage.py, in blocks and within sentences, without what explains them."""
+    text = page.read_text().replace("\\\n", " ")
+    calls = re.findall(
+        r"(?:manage\.py|entrypoint\.sh|compose run --rm site) ([a-z][^`|\]\n]*)", text
+    )
+    return [re.split(r"  | >|[`”]", call)[0].split() for call in calls]
+
+
+def test_every_command_that_a_page_names_is_understood() -> None:
+    found = [one for page in GUIDES for one in commands_of(page)]
+    known = [one for one in found if one[0] in OURS and not any("[" in word for word in one)]
+    assert len(known) > 45
+    for name, *arguments in known:
+        parser = load_command_class("jobs", name).create_parser("manage.py", name)
+        try:
+            parser.parse_args(arguments)
+        except CommandError as error:
+            # A sentence may name no more than the command, or its place.
+            assert re.search(r"required: |expected one", str(error)), (name, arguments, str(error))
+
+
 def test_every_setting_that_a_page_names_exists() -> None:
     known = {*setting_names(), "DATA_DIR"}
     for page in (ROOT / "docs").rglob("*.md"):
         named = set(re.findall(r"`([A-Z][A-Z0-9]*_[A-Z_]+)(?:=[^`]*)?`", without_code(page)))
         unknown = named - known - OF_BOTO3
-        unknown -= {"ANSWER_COLUMNS", "SSL_CERT_FILE"}  # the latter is OpenSSL's
+        unknown -= {"ANSWER_COLUMNS", "HTTPS_PROXY", "NO_PROXY", "SSL_CERT_FILE"}  # of libraries
+        unknown -= {"REQUESTS_CA_BUNDLE"}
         assert not unknown, page.name

@@ -32,7 +32,7 @@ _MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
 NEWEST_HERE = max(path.name[:4] for path in _MIGRATIONS.glob("[0-9]*.py"))
 
 NEWER = (
-    "The database was upgraded to batchsite {there}, and this is {here}. Install {there}, then "
+    "The database was upgraded to {there}, and this is batchsite {here}. Install {there}, then "
     "start the site again."
 )
 OLDER = (
@@ -63,7 +63,8 @@ def why_other_schema() -> str:
     if there < NEWEST_HERE:
         return OLDER.format(here=__version__)
     if there > NEWEST_HERE:
-        return NEWER.format(here=__version__, there=stored() or "a newer version")
+        there = f"batchsite {stored()}" if stored() else "a newer version"
+        return NEWER.format(here=__version__, there=there)
     return ""
 
 

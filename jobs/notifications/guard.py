@@ -17,8 +17,13 @@ from urllib.parse import SplitResult, parse_qsl, urlsplit
 LONGEST_URL = 2_000
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 # IPv6 addresses that stand for an IPv4 address in their last 32 bits.
-_NAT64 = tuple(map(ipaddress.ip_network, ("64:ff9b::/96", "::/96")))
-_NOT_PUBLIC = tuple(map(ipaddress.ip_network, ("64:ff9b:1::/48", "192.88.99.0/24", "fec0::/10")))
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+# What IPv6 gives to the public. All else is reserved, or means something within a network.
+_PUBLIC_6 = (ipaddress.IPv6Network("2000::/3"), _NAT64)
+# Not public, whatever Python's own list says: it differs between versions.
+_NOT_PUBLIC = tuple(
+    map(ipaddress.ip_network, ("192.0.0.0/24", "192.88.99.0/24", "3fff::/20", "2001:db8::/32"))
+)
 
 
 class Refused(Exception):
@@ -82,14 +87,17 @@ def _meant(address: IPAddress) -> list[IPAddress]:
         return []
     meant: list[IPAddress | None] = [address.ipv4_mapped, address.sixtofour]
     meant += address.teredo or ()
-    if any(address in network for network in _NAT64):
+    if address in _NAT64:
         meant.append(ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF))
     return [one for one in meant if one is not None]
 
 
 def _is_public(address: IPAddress) -> bool:
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
-        return True  # decided by what it stands for
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.ipv4_mapped:
+            return True  # decided by what it stands for
+        if not any(address in network for network in _PUBLIC_6):
+            return False
     return (
         address.is_global
         and not address.is_multicast
@@ -111,7 +119,17 @@ def check_webhook(url: str, guard: Guard) -> SplitResult:
         raise Refused("Enter a whole address, such as https://example.com/hook.")
     if parts.scheme == "http" and not _is_allowed(parts.hostname, guard):
         raise Refused("Enter an address that starts with https://.")
+    if _is_number(parts.hostname) and not guard.allows(parts.hostname):
+        raise Refused(PRIVATE)
     return parts
+
+
+def _is_number(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _is_allowed(host: str, guard: Guard) -> bool:

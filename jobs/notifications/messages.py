@@ -7,6 +7,7 @@ import hashlib
 import hmac
 from collections.abc import Sequence
 from decimal import Decimal
+from email import policy
 from email.message import EmailMessage
 from email.utils import formatdate, make_msgid, parseaddr
 
@@ -19,9 +20,10 @@ from django.contrib.auth.models import User
 from django.template.loader import render_to_string
 from django.urls import reverse
 
-from ..models import Delivery, Notification, clock, outbox
+from ..models import Delivery, Notification, clock, is_administrator, outbox
 from ..models.notifications import hide_jobs
 from ..models.outbox import AccountMail
+from ..rules.notification_events import EVENTS
 from ..rules.plain_text import one_line
 from .destinations import Sealed
 from .protocol import Chat, Mail, Webhook
@@ -89,8 +91,13 @@ def sign(secret: str, timestamp: str, body: str) -> str:
 
 
 def chat(one: Notification, place: Sealed) -> Chat:
-    body = "\n".join(filter(None, [one_line(one.detail), url_of(one)]))
-    return Chat(place.address, one_line(one.title), body)
+    body = "\n".join(filter(None, [_calls_nobody(one.detail), url_of(one)]))
+    return Chat(place.address, _calls_nobody(one.title), body)
+
+
+def _calls_nobody(text: str) -> str:
+    """One line, in which @everyone and <!channel>, as in the name of a job, are only words."""
+    return one_line(text).replace("@", "@\u200b").replace("<", "<\u200b")
 
 
 def notification_mail(found: Sequence[Notification], to: str) -> Mail:
@@ -105,13 +112,19 @@ def notification_mail(found: Sequence[Notification], to: str) -> Mail:
     return mail(AccountMail(to, subject, text))
 
 
+# Lines end as mail servers want it, some of which refuse others, and no byte has eight bits.
+_AS_SENT = policy.SMTP.clone(cte_type="7bit")
+
+
 def mail(content: AccountMail) -> Mail:
-    made = EmailMessage()
+    made = EmailMessage(_AS_SENT)
     made["Subject"] = one_line(content.subject)[:200]
     made["From"] = settings.DEFAULT_FROM_EMAIL
-    made["To"] = content.to
+    to = in_ascii(content.to)
+    sender = in_ascii(parseaddr(settings.DEFAULT_FROM_EMAIL)[1])
+    made["To"] = to
     made["Date"] = formatdate()
-    made["Message-ID"] = make_msgid(domain="batchsite")
+    made["Message-ID"] = make_msgid(domain=sender.rpartition("@")[2])
     made["Auto-Submitted"] = "auto-generated"
     made.set_content(content.text)
     return Mail(
@@ -121,10 +134,19 @@ def mail(content: AccountMail) -> Mail:
         password=settings.EMAIL_HOST_PASSWORD,
         is_tls=settings.EMAIL_USE_SSL,
         starts_tls=settings.EMAIL_USE_TLS,
-        sender=parseaddr(settings.DEFAULT_FROM_EMAIL)[1],
-        to=content.to,
+        sender=sender,
+        to=to,
         message=bytes(made),
     )
+
+
+def in_ascii(address: str) -> str:
+    """An address as every mail server takes it: ann@xn--bcher-kva.de for ann@bücher.de."""
+    name, at, domain = address.rpartition("@")
+    try:
+        return f"{name}{at}{domain.encode('idna').decode()}"
+    except UnicodeError:
+        return address  # sending says that it cannot be used
 
 
 def account_mail(sealed: str) -> AccountMail | None:
@@ -158,6 +180,8 @@ def is_needed(delivery: Delivery) -> bool:
         except InvalidToken:
             return True  # that it cannot be read is said when it is to be sent
     if not one.person.is_active:
+        return False
+    if EVENTS[one.event].for_administrators and not is_administrator(one.person):
         return False
     if one.event == "approval_wanted" and not (one.job and one.job.awaits_approval):
         return False

@@ -139,6 +139,8 @@ def send_mail(message: Mail, seconds: float, begin: Begin) -> Outcome:
             return Outcome(REFUSED, "The mail server refused the recipient.")
     except ssl.SSLError:
         return Outcome(NOT_REACHED, "The certificate of the mail server was not accepted.")
+    except UnicodeError:
+        return Outcome(FORBIDDEN, "The mail server takes no such letters in a mail address.")
     except smtplib.SMTPAuthenticationError:
         return Outcome(REFUSED, "The mail server rejected our password.")
     except (OSError, smtplib.SMTPException):

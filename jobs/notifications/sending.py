@@ -232,8 +232,8 @@ def settle_restored() -> None:
 # --- The process that sends -----------------------------------------------------------------------
 
 _CHILD = {"PYTHONIOENCODING": "utf-8", "MALLOC_ARENA_MAX": "1", "HOME": "/nonexistent"}
-# Where OpenSSL finds the certificates that a company signs its servers with.
-_PASSED_ON = ("SSL_CERT_FILE", "SSL_CERT_DIR")
+# Where OpenSSL and requests find the certificates that a company signs its servers with.
+_PASSED_ON = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE")
 
 
 def send_apart(order: Order, seconds: float = TOTAL_SECONDS) -> Outcome:
@@ -252,7 +252,7 @@ def send_apart(order: Order, seconds: float = TOTAL_SECONDS) -> Outcome:
     try:
         with suppress(BrokenPipeError), child.stdin as orders:
             orders.write(msgspec.json.encode(order))
-        said = _read(child.stdout, seconds)
+        said, is_late = _read(child.stdout, seconds)
     finally:
         child.kill()
         child.wait()
@@ -260,13 +260,12 @@ def send_apart(order: Order, seconds: float = TOTAL_SECONDS) -> Outcome:
     *_begun, last = said.split(b"\n")[:-1] or [b""]
     with suppress(msgspec.DecodeError):
         return _read_outcome(last)
-    if BEGINS in said:
-        return Outcome(UNCLEAR, "It took too long.")
-    return Outcome(NOT_REACHED, "It took too long.")
+    why = "It took too long." if is_late else "Something went wrong on this site."
+    return Outcome(UNCLEAR if BEGINS in said else NOT_REACHED, why)
 
 
-def _read(output: IO[bytes], seconds: float) -> bytes:
-    """What the process says until it ends or its time is over."""
+def _read(output: IO[bytes], seconds: float) -> tuple[bytes, bool]:
+    """What the process says until it ends or its time is over; and whether it is over."""
     said, until = b"", time.monotonic() + seconds
     while (left := until - time.monotonic()) > 0 and len(said) < ANSWER_BYTES:
         if select.select([output], [], [], left)[0]:
@@ -274,4 +273,4 @@ def _read(output: IO[bytes], seconds: float) -> bytes:
             if not block:
                 break
             said += block
-    return said
+    return said, time.monotonic() >= until

@@ -78,7 +78,7 @@ def title_of(event: str, name: str, facts: Facts) -> str:
     """One line that says what happened. `name`: of the job; "" for none, or when the person may no
     longer see it."""
     job = f"“{name}”" if name else "a job that you can no longer see"
-    begin = f"{job[:1].upper()}{job[1:]}"
+    begin = _begin(job)
     who = facts.who or "Someone"
     for_team = f" for {facts.team}" if facts.team else ""
     sentences = {
@@ -107,7 +107,7 @@ def title_of(event: str, name: str, facts: Facts) -> str:
 def detail_of(event: str, facts: Facts) -> str:
     """What there is to say beside the title, in one or two sentences; "" for nothing."""
     if EVENTS[event].is_end:
-        charged = f" {_sum(facts.cost)} charged." if facts.cost else ""
+        charged = f" {_begin(_sum(facts.cost))} charged." if facts.cost else ""
         return f"{wording.outcome(facts.rows, facts.problems)}.{charged}"
     if event in ("approval_wanted", "approval_given"):
         most = pricing.format_dollars(pricing.round_up(Decimal(facts.cost or 0)))
@@ -117,7 +117,7 @@ def detail_of(event: str, facts: Facts) -> str:
         }
         return f"{wording.rows(facts.rows)}, at most {most}. {to_do[event]}"
     if event in ("cap_80", "cap_100"):
-        used = f"{_sum(facts.cost)} of {_sum(facts.limit)} is used this month."
+        used = f"{_begin(_sum(facts.cost))} of {_sum(facts.limit)} is used this month."
         return f"{used} Jobs that may exceed it can’t be submitted."
     if event == "results_expiring":
         when = {0: "within a day", 1: "in 1 day"}.get(facts.days, f"in {facts.days} days")
@@ -154,3 +154,8 @@ def _limit(facts: Facts) -> str:
 
 def _sum(amount: str) -> str:
     return pricing.format_dollars(Decimal(amount or 0))
+
+
+def _begin(text: str) -> str:
+    """At the begin of a sentence: "Less than $0.01"."""
+    return f"{text[:1].upper()}{text[1:]}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -547,12 +548,15 @@ def test_cancel_says_that_there_is_nothing_to_stop(root: User, make_job: MakeJob
 # --- as a process ---------------------------------------------------------------------------------
 
 
-def manage(data_dir: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def manage(
+    data_dir: Path, *arguments: str, stdout: int = subprocess.PIPE
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "manage.py", *arguments],
         cwd=ROOT,
         env=clean_environment(data_dir),
-        capture_output=True,
+        stdout=stdout,
+        stderr=subprocess.PIPE,
         text=True,
         check=False,
     )
@@ -570,6 +574,12 @@ def test_wrong_use_ends_with_words_and_no_traceback(tmp_path: Path) -> None:
     assert (misspelt.returncode, misspelt.stdout) == (2, "")
     assert "invalid choice: 'statsu'" in misspelt.stderr
     assert "Traceback" not in misspelt.stderr
+
+    reading, writing = os.pipe()
+    os.close(reading)  # as `| head` does once it has enough
+    cut_off = manage(tmp_path, "job", "models", stdout=writing)
+    os.close(writing)
+    assert cut_off.returncode == 141 and not cut_off.stderr
 
 
 # --- retry ----------------------------------------------------------------------------------------

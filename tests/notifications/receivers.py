@@ -90,6 +90,7 @@ class MailServer:
     def __init__(self) -> None:
         self.mails: list[EmailMessage] = []
         self.recipients: list[str] = []
+        self.contents: list[bytes] = []
         self.refuses = False
         self.port = 0
 
@@ -104,6 +105,7 @@ class MailServer:
     async def handle_DATA(self, _server: Any, _session: Any, envelope: Any) -> str:
         self.mails.append(BytesParser(policy=default).parsebytes(envelope.content))
         self.recipients += envelope.rcpt_tos
+        self.contents.append(envelope.content)
         return "250 OK"
 
 

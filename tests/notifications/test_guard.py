@@ -31,6 +31,7 @@ INSIDE = [
     "255.255.255.255",
     "224.0.0.1",
     "192.88.99.1",
+    "192.0.0.8",
     "::1",
     "::",
     "fc00::1",
@@ -44,6 +45,10 @@ INSIDE = [
     "::127.0.0.1",
     "64:ff9b::7f00:1",
     "64:ff9b:1::1",
+    "::ffff:0:7f00:1",
+    "5f00::1",
+    "3fff::1",
+    "2001:db8::1",
     "2002:7f00:1::",
     "2001:0:4136:e378:8000:63bf:3fff:fdd2",
     "not an address",
@@ -55,7 +60,9 @@ def test_what_is_not_public_is_not_connected_to(address: str) -> None:
     assert not Guard().allows(address)
 
 
-@pytest.mark.parametrize("address", ["1.1.1.1", "2606:4700::1111", "::ffff:1.1.1.1"])
+@pytest.mark.parametrize(
+    "address", ["1.1.1.1", "2606:4700::1111", "::ffff:1.1.1.1", "64:ff9b::101:101"]
+)
 def test_what_is_public_is(address: str) -> None:
     assert Guard().allows(address)
 
@@ -116,6 +123,8 @@ def test_a_name_is_asked_for_once_and_the_connection_goes_to_that_address(
         "https://user:password@example.com/",
         "https://user@example.com/",
         "https://example.com:0/",
+        "https://10.0.0.1/",
+        "https://[::1]/",
         "https://example.com:99999/",
         "https:///path",
         "https://exa mple.com/",

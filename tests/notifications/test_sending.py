@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import ssl
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -26,7 +27,7 @@ from jobs.models import (
 )
 from jobs.models.outbox import Facts
 from jobs.notifications import destinations, sending
-from jobs.notifications.protocol import Order, Outcome
+from jobs.notifications.protocol import Chat, Order, Outcome, Webhook
 from jobs.worker import sweep
 
 from .receivers import HookReceiver, MailServer, mail_server, make_certificate
@@ -207,6 +208,21 @@ def test_a_mail_server_with_a_certificate_of_its_own_gets_nothing_unless_it_is_t
         assert [state for state, _ in states()] == ["sent"] and len(server.mails) == 1
 
 
+def test_chats_go_by_the_certificates_of_a_company(
+    hooks: HookReceiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificate = make_certificate(tmp_path / "certificate.pem")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    hooks.server.socket = context.wrap_socket(hooks.server.socket, server_side=True)
+    chat = Order(Chat(f"jsons://127.0.0.1:{hooks.port}/", "title", "body"), ["127.0.0.1"], 5.0)
+    monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
+
+    assert sending.send_apart(chat).kind == "not_reached"
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+    assert sending.send_apart(chat).kind == "sent"
+
+
 def test_a_receiver_that_never_ends_is_cut_off(
     alice: User, hooks: HookReceiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -222,7 +238,7 @@ def test_a_receiver_that_never_ends_is_cut_off(
     hooks.answer = trickle
     read = sending._read
 
-    def read_shortly(output: IO[bytes], seconds: float) -> bytes:
+    def read_shortly(output: IO[bytes], seconds: float) -> tuple[bytes, bool]:
         assert seconds == sending.TOTAL_SECONDS and hooks.has_received.wait(seconds)
         return read(output, 0.3)
 
@@ -256,6 +272,65 @@ def test_requests_for_approval_come_in_one_mail_and_only_those_that_wait(
     sending.send_due(sending.MAIL)
     assert [state for state, _ in states()] == ["dropped", "sent", "sent", "sent"]
     assert len(mails.mails) == 1
+
+
+def test_a_mail_has_the_form_that_every_mail_server_takes(
+    alice: User, make_job: MakeJob, mails: MailServer
+) -> None:
+    """Some refuse lines that end otherwise, bytes with eight bits, or domains in other letters."""
+    job = make_job(alice, name="Größe 尺寸")
+    User.objects.filter(pk=alice.pk).update(email="alice@bücher.example")
+    alice.refresh_from_db()
+    outbox.tell("action_needed", [alice], job=job)
+
+    sweep.sweep()
+
+    (content,), (mail,) = mails.contents, mails.mails
+    assert content.isascii() and content.count(b"\n") == content.count(b"\r\n") > 10
+    assert mail["Subject"] == "Action needed: “Größe 尺寸”" and "Größe 尺寸" in mail.get_content()
+    assert mails.recipients == ["alice@xn--bcher-kva.example"] == [mail["To"]]
+    assert mail["Message-ID"].endswith("@example.org>")
+
+
+def test_the_name_of_a_job_calls_nobody_in_a_chat(
+    alice: User, make_job: MakeJob, hooks: HookReceiver
+) -> None:
+    destinations.add(alice, Channel.APPRISE, f"json://127.0.0.1:{hooks.port}/chat")
+    outbox.tell("action_needed", [alice], job=make_job(alice, name="@everyone <!channel>"))
+
+    sweep.sweep()
+
+    (chat,) = hooks.received
+    assert chat.json["title"] == "Action needed: “@\u200beveryone <\u200b!channel>”"
+
+
+def test_an_address_that_no_server_takes_is_given_up_and_said(
+    alice: User, mails: MailServer
+) -> None:
+    User.objects.filter(pk=alice.pk).update(email="jörg@example.org")
+    alice.refresh_from_db()
+    outbox.tell("cap_80", [alice])
+
+    sweep.sweep()
+
+    assert states() == [("failed", "The mail server takes no such letters in a mail address.")]
+
+
+def test_a_sender_that_fails_is_not_called_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.executable", "/bin/false")
+    outcome = sending.send_apart(Order(Webhook("https://example.com/", {}, ""), [], 1.0))
+    assert outcome == Outcome("not_reached", "Something went wrong on this site.")
+
+
+def test_an_alarm_is_for_those_who_still_are_administrators(root: User, mails: MailServer) -> None:
+    User.objects.filter(pk=root.pk).update(email="root@example.org")
+    root.refresh_from_db()
+    outbox.tell("alarm", [root], facts=Facts(text="The disk is low."))
+    User.objects.filter(pk=root.pk).update(is_superuser=False)
+
+    sweep.sweep()
+
+    assert [state for state, _ in states()] == ["dropped"] and not mails.mails
 
 
 def test_who_was_deactivated_meanwhile_gets_nothing(alice: User, mails: MailServer) -> None:

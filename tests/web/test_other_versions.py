@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from django.core.management import CommandError, call_command
 from django.db import connection
 from django.db.migrations.recorder import MigrationRecorder
 from django.test import Client
@@ -59,6 +60,26 @@ def test_web_and_worker_refuse_a_database_of_another_version(
     fragment = client_alice.get("/", headers={"HX-Request": "true"})
     assert fragment.status_code == 503 and "<html" not in fragment.content.decode()
     assert Client().get("/readyz").status_code == 503
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("job", "list"),
+        ("audit",),
+        ("erase", "ann", "--data", "--yes"),
+        ("notifications", "list", "--owner", "ann"),
+        ("two_factor_off", "ann"),
+    ],
+)
+def test_commands_refuse_it_too(
+    command: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    upgraded()
+    with pytest.raises((CommandError, SystemExit)) as refused:
+        call_command(*command)
+    said = f"{refused.value}{capsys.readouterr().err}"
+    assert "The database was upgraded to batchsite 9.0.0" in said
 
 
 def test_new_files_beside_a_running_process_do_not_make_it_newer(

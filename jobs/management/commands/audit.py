@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 from django.core.management.base import BaseCommand, CommandError
 
+from ...cli.site_version import require_same_version
 from ...models import AuditEntry, AuditHead, audit
 from ...models.audit_queries import Wanted, find_entries, names_of
 from ...rules import audit_events
@@ -34,6 +35,7 @@ class Command(BaseCommand):
         parser.add_argument("--job", type=int, metavar="N", help="about this job")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        require_same_version()
         if options["verify"]:
             self.verify()
             return

@@ -10,6 +10,7 @@ from django.contrib.auth.models import User
 from django.core.management.base import BaseCommand, CommandError
 
 from ...actions import erasure, people
+from ...cli.site_version import require_same_version
 from ...models import audit
 from ...rules import wording
 
@@ -27,6 +28,7 @@ class Command(BaseCommand):
         parser.add_argument("--yes", action="store_true", help="do not ask")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        require_same_version()
         if not (options["data"] or options["name"]):
             raise CommandError("Say what to erase: --data, --name or both.")
         person = User.objects.filter(username=options["person"]).first()

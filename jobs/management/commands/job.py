@@ -16,6 +16,7 @@ from typing import Any, Protocol, cast
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from ...cli.console import Console
+from ...cli.site_version import require_same_version
 from ...models import audit
 from ...spending import price_overrides
 
@@ -96,9 +97,10 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, action: str, **options: Any) -> None:
         console = Console(self.stdout, self.stderr)
-        if action != "check":  # which needs no database
-            price_overrides.load_prices()
         try:
+            if action != "check":  # which needs no database
+                require_same_version()
+                price_overrides.load_prices()
             with audit.acting_from("shell"):
                 find_subcommand(action).run(console, options)
         except CommandError as error:

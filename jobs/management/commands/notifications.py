@@ -9,6 +9,7 @@ from django.contrib.auth.models import User
 from django.core.management.base import BaseCommand, CommandError
 
 from ...actions import notifications
+from ...cli.site_version import require_same_version
 from ...models import Channel, Delivery, Destination, audit
 from ...models.notifications import Wanted
 from ...notifications import sending
@@ -43,6 +44,7 @@ class Command(BaseCommand):
                 )
 
     def handle(self, *args: Any, **options: Any) -> None:
+        require_same_version()
         owner = User.objects.filter(username=options["owner"]).first()
         if owner is None:
             raise CommandError(f"There is no person “{options['owner']}”.")

@@ -6,6 +6,7 @@ from django.contrib.auth.models import User
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from jobs.actions import people
+from jobs.cli.site_version import require_same_version
 from jobs.models import audit
 
 
@@ -16,6 +17,7 @@ class Command(BaseCommand):
         parser.add_argument("username")
 
     def handle(self, *args: object, **options: str) -> None:
+        require_same_version()
         person = User.objects.filter(username=options["username"]).first()
         if person is None:
             raise CommandError(f"There is no person “{options['username']}”.")

@@ -33,6 +33,8 @@ MARKUP = (b"<html", b"<!doctype", b"<table", b"<?xml", b"<workbook", b"{\\rtf")
 # Unicode of two or four bytes: its letters have bytes that look like control characters.
 WIDE_BOMS = (b"\xff\xfe", b"\xfe\xff", b"\0\0\xfe\xff")
 ESCAPE = b"\x1b$"  # of ISO-2022-JP
+# An .xls of Excel 2, 3 and 4: the first record with its length.
+OLD_XLS = (b"\x09\0\x04\0", b"\x09\x02\x06\0", b"\x09\x04\x06\0")
 FEW = 8
 # Control characters that no text has; the others occur in real files.
 BINARY = bytes(set(range(32)) - set(b"\0\t\n\v\f\r\x1a\x1b"))
@@ -110,6 +112,8 @@ class UploadFile:
         """Raises Unreadable when this cannot be a text file."""
         if not self.head.strip(b" \t\r\n\0\xef\xbb\xbf"):
             raise unreadable("empty", "The file is empty.")
+        if self.head.startswith(OLD_XLS):
+            raise unreadable("old_workbook", "This is a workbook of Excel 4 or older.")
         odd = sum(map(self.head.count, map(_byte, BINARY))) - self.head.count(ESCAPE)
         is_wide = self.head.startswith(WIDE_BOMS)
         is_wide = is_wide or bool(utf_16_order(self.head) or utf_32_order(self.head))

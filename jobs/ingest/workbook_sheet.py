@@ -53,6 +53,7 @@ class SheetScan:
         self.errors: dict[int, dict[int, str]] = {}  # by line, by column from 0
         # By line: the letters of the columns with a formula without a result.
         self.without_value: dict[int, list[str]] = {}
+        self.has_durations = False  # written as in an .ods, as Strict Open XML has them
         self._filled = 0
         self._far = [0, 0]  # the last line and column with something
 
@@ -92,6 +93,7 @@ class SheetScan:
             # They come in order; where they do not, the limit of memory is what is left.
             if match := last.match(piece):
                 self._far[0] = max(self._far[0], int(match[1]))
+        self.has_durations = self.has_durations or b">PT" in piece
         if b't="e"' in piece or b"t='e'" in piece:
             for letters, line, error in _ERROR.findall(piece):
                 self.errors.setdefault(int(line), {})[column_index(letters)] = error.decode()

@@ -143,6 +143,7 @@ _FILE_KINDS = {
     "above_header": Kind("", "If these are not the column names, choose another line."),
     "sheets": Kind("", ""),
     "other_sheets": Kind("", ""),
+    "skipped_blanks": Kind("", ""),
     # What a spreadsheet does not show, or shows differently
     "hidden": Kind("", "Claude sees them unless you leave them out.", asks=True),
     "hidden_left_out": Kind("", ""),

@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 from zipfile import ZIP_DEFLATED, ZipFile
 
 from .shapes import Limits
-from .workbook_files import BLOCK, elements, part_blocks
+from .workbook_files import BLOCK, HEAD, elements, part_blocks
 from .workbook_ods import needs_repair, repaired
 
 RELATIONS = "http://schemas.openxmlformats.org/package/2006/relationships"
@@ -19,6 +19,11 @@ BOOK = "xl/workbook.xml"
 NAMED = {"sharedStrings": "xl/sharedStrings.xml", "styles": "xl/styles.xml"}
 SHEETS = ("worksheet", "chartsheet", "dialogsheet")  # kinds that calamine knows
 _SHEET = re.compile(rb"""<(?:\w+:)?sheet\s(?:[^<>"']|"[^"]*"|'[^']*')*+>""")
+# What calamine knows of a sheet's state, and of its size: not rows as a whole.
+_ODD_STATE = re.compile(rb"""\sstate=(["'])(?!(?:visible|hidden|veryHidden)\1)[^"'<>]*\1""")
+_ODD_SIZE = re.compile(
+    rb"""<(?:\w+:)?dimension\sref=["'](?![A-Z]+[0-9]+(?::[A-Z]+[0-9]+)?["'])[^"'<>]*["']\s*/>"""
+)
 
 
 def workbook_part(archive: ZipFile, names: dict[str, str]) -> str:
@@ -89,14 +94,16 @@ def _sheets(archive: ZipFile, names: dict[str, str], book: str) -> list[tuple[st
 def repaired_xlsx(
     archive: ZipFile, names: dict[str, str], book: str, limits: Limits
 ) -> BytesIO | None:
-    """The workbook with its parts where calamine looks for them, and without sheets that it does
-    not know. None: it is so."""
+    """The workbook with its parts where calamine looks for them, and without what it does not know
+    of sheets. None: it is so."""
     parts = related(archive, names, book)
     moved = {book: BOOK, **{path: NAMED[kind] for kind, path in parts.values() if kind in NAMED}}
     folder = posixpath.dirname(book)
     usual = [posixpath.join(folder, posixpath.basename(place)) for place in moved.values()]
-    others = other_sheets(archive, names, book)
-    if not others and all(path == place.lower() for path, place in zip(moved, usual, strict=True)):
+    plain = _plain_book(archive, names, book)
+    odd = {path for _kind, path in parts.values() if _has_odd_size(archive, names[path])}
+    is_usual = all(path == place.lower() for path, place in zip(moved, usual, strict=True))
+    if is_usual and not odd and plain == archive.read(names[book]):
         return None
     relations = ElementTree.Element("Relationships", xmlns=RELATIONS)
     for id, (kind, path) in parts.items():
@@ -106,10 +113,11 @@ def repaired_xlsx(
     copied = {*moved, *(path for _kind, path in parts.values())}
     with ZipFile(written, "w", ZIP_DEFLATED, compresslevel=1) as copy:
         for path, name in names.items():
-            if path == book and others:
-                copy.writestr(BOOK, _without(others, archive, names, book))
+            if path == book:
+                copy.writestr(BOOK, plain)
             elif path in copied:
-                _copy(archive, name, copy, moved.get(path, path), limits)
+                removed = _ODD_SIZE if path in odd else None
+                _copy(archive, name, copy, moved.get(path, path), limits, removed)
         copy.writestr("[Content_Types].xml", _read(archive, names.get("[content_types].xml")))
         copy.writestr(
             "_rels/.rels",
@@ -121,13 +129,19 @@ def repaired_xlsx(
     return written
 
 
-def _without(others: list[str], archive: ZipFile, names: dict[str, str], book: str) -> bytes:
-    """The main part of the workbook without these sheets."""
+def _plain_book(archive: ZipFile, names: dict[str, str], book: str) -> bytes:
+    """The main part of the workbook without sheets that hold no table, and without odd states."""
+    others = other_sheets(archive, names, book)
     sheets = iter(_sheets(archive, names, book))
     return _SHEET.sub(
-        lambda found: b"" if next(sheets, ("", ""))[0] in others else found[0],
+        lambda found: b"" if next(sheets, ("", ""))[0] in others else _ODD_STATE.sub(b"", found[0]),
         archive.read(names[book]),
     )
+
+
+def _has_odd_size(archive: ZipFile, name: str) -> bool:
+    with archive.open(name) as stream:
+        return bool(_ODD_SIZE.search(stream.read(HEAD)))
 
 
 def repaired_ods(
@@ -160,10 +174,19 @@ def _is_excel(archive: ZipFile, names: dict[str, str]) -> bool:
     return b"spreadsheetml" in types or b"ms-excel" in types
 
 
-def _copy(archive: ZipFile, name: str, copy: ZipFile, place: str, limits: Limits) -> None:
+def _copy(
+    archive: ZipFile,
+    name: str,
+    copy: ZipFile,
+    place: str,
+    limits: Limits,
+    removed: re.Pattern[bytes] | None,
+) -> None:
+    """`removed`: from the beginning of the part."""
     with copy.open(place, "w", force_zip64=True) as stream:
         for block in part_blocks(archive, name, limits):
-            stream.write(block)
+            stream.write(removed.sub(b"", block, 1) if removed else block)
+            removed = None
 
 
 def _read(archive: ZipFile, name: str | None) -> bytes:

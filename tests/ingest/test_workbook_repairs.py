@@ -15,6 +15,7 @@ from jobs.ingest.shapes import Choices, Finding, Limits, Reader, Unreadable
 from ..workbooks import (
     BOOK,
     OFFICE,
+    SMALL,
     ods,
     ods_cell,
     ods_row,
@@ -142,6 +143,13 @@ def test_sheets_that_hold_no_table_do_not_matter(path: Path) -> None:
     assert said(reader, "other_sheets") == [
         "Sheets without a table were not read: “Macro”, “A > B”, “Module”."
     ]
+
+
+def test_what_other_programs_say_of_a_sheet_does_not_matter(path: Path) -> None:
+    sized = SMALL.replace("<sheetData>", '<dimension ref="1:2"/><sheetData>')
+    shown = BOOK.replace('sheetId="1"', 'sheetId="1" state="show"')
+    xlsx(path, sized, {"xl/workbook.xml": shown})
+    assert read(path)[1] == [["Ann"]]
 
 
 def test_durations_of_strict_open_xml(path: Path) -> None:

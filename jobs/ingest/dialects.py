@@ -289,7 +289,9 @@ def _best_quotes(sample: str, delimiter: str, quote: str, *, cut: bool) -> Look:
         skipping = _look(sample, Dialect(delimiter, quote, skips_blanks=True), cut=cut)
         cells = chain.from_iterable(plain.records)
         has_blanks = any(cell.lstrip(" ").startswith(quote) and cell[0] == " " for cell in cells)
-        if (has_blanks or plain.faults) and _is_better(skipping, plain):
+        blanks = re.compile(f"(^|{re.escape(delimiter)}) +{re.escape(quote)}", re.MULTILINE)
+        is_meant = (has_blanks or plain.faults) and blanks.search(sample)
+        if is_meant and _is_better(skipping, plain):
             plain = skipping
     if plain.faults and f"\\{quote}" in sample and quote == '"':
         escaping = _look(sample, Dialect(delimiter, quote, escapes=True), cut=cut)

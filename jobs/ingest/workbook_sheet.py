@@ -8,6 +8,7 @@ from zipfile import ZipFile
 from .shapes import Limits, unreadable
 from .workbook_cells import column_index, column_letters
 from .workbook_files import BLOCK, part_blocks
+from .workbook_places import CellPlaces
 from .workbook_styles import SheetStyles
 
 CELL_BYTES = 32  # what calamine needs for each cell in the rectangle, also for an empty one
@@ -54,6 +55,7 @@ class SheetScan:
         # By line: the letters of the columns with a formula without a result.
         self.without_value: dict[int, list[str]] = {}
         self.has_durations = False  # written as in an .ods, as Strict Open XML has them
+        self._places = CellPlaces()
         self._filled = 0
         self._far = [0, 0]  # the last line and column with something
 
@@ -84,6 +86,7 @@ class SheetScan:
             raise unreadable("far_cell", text, line)
 
     def _add(self, piece: bytes) -> None:
+        piece = self._places.added(piece)
         usual = piece.count(b"<c ") == piece.count(b'<c r="') and b":c " not in piece
         self._look.add(piece, usual=usual)
         columns, last = _PATTERNS[usual]

@@ -59,6 +59,7 @@ def finding(reader: Reader, kind: str) -> Finding | None:
         ("a,b,c\n1\n2\n", ["a", "b", "c"], ["1"]),
         ('id, text, n\n1, "Hello, world", 3\n2, "x, y", 4\n', ["id", "text", "n"], None),
         ('a,b,c\n ,", ",1\nx, y,2\n', ["a", "b", "c"], [" ", ", ", "1"]),
+        ('a,b\n" ""N""",  1\n" ""M""", 2\n', ["a", "b"], [' "N"', "  1"]),
         ("[Id],[Full Name]\n1,Ann\n", ["[Id]", "[Full Name]"], ["1", "Ann"]),
         ("[Name]\nAnn\nBen\n", ["[Name]"], ["Ann"]),
         ('a; b\n"1"; "x; y"\n"2"; "z"\n', ["a", "b"], ["1", "x; y"]),

@@ -152,6 +152,21 @@ def test_what_other_programs_say_of_a_sheet_does_not_matter(path: Path) -> None:
     assert read(path)[1] == [["Ann"]]
 
 
+def test_cells_that_do_not_say_where_they_are(path: Path) -> None:
+    def text(value: str) -> str:
+        return f'<c t="inlineStr"><is><t>{value}</t></is></c>'
+
+    names = f"<row>{text('name')}{text('n')}</row>"
+    error = f"<row>{text('Ann')}<c t='e'><v>#N/A</v></c></row>"
+    alone = "<row r='4'><c r='B4' t='e'><v>#REF!</v></c></row>"
+    xlsx(path, sheet_of(names + error + alone))
+    assert read(path)[1] == [["Ann", "#N/A"], ["", "#REF!"]]
+    xlsx(path, sheet_of(f"{names}<row>{text('Ann')}<c><f>1+1</f></c></row>"))
+    (row,) = open_upload(str(path), Choices(), Limits())
+    assert row.problem is not None
+    assert row.problem.text == "The formula in B2 has no result."
+
+
 def test_durations_of_strict_open_xml(path: Path) -> None:
     durations = ["PT0H11M0.000S", "PT30H5M0.500S"]
     cells = [f'<c r="B{line}" t="d"><v>{text}</v></c>' for line, text in enumerate(durations, 2)]

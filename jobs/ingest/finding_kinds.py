@@ -43,7 +43,7 @@ _FILE_KINDS = {
         "Save it again in the program that created it (a workbook as .xlsx), then upload it again.",
     ),
     "old_workbook": Kind(
-        "The workbook is too old to be read.",
+        "We cannot read a workbook of this kind.",
         "Open it in LibreOffice or Excel, save it as .xlsx, then upload it again.",
     ),
     "password": Kind(

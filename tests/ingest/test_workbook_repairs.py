@@ -109,12 +109,31 @@ def test_errors_of_an_xls_and_days_before_1900_are_read(path: Path, more: list[l
     assert not said(read(path)[0], "error_cell")
 
 
-@pytest.mark.parametrize("begin", [b"\x09\0\x04\0", b"\x09\x02\x06\0", b"\x09\x04\x06\0"])
-def test_a_workbook_before_excel_5_is_named(path: Path, begin: bytes) -> None:
-    path.write_bytes(begin + b"\0\0\x10\0\0\0" * 20)
+@pytest.mark.parametrize(
+    ("content", "name"),
+    [
+        (b"\x09\0\x04\0" + b"\0\0\x10\0\0\0" * 20, "of Excel 4 or older"),
+        (b"\x09\x02\x06\0" + b"\0\0\x10\0\0\0" * 20, "of Excel 4 or older"),
+        (b"\x09\x04\x06\0" + b"\0\0\x10\0\0\0" * 20, "of Excel 4 or older"),
+        (b'ID;PWXL;N;E\r\nP;PGeneral\r\nC;Y1;X1;K"name"\r\nC;Y2;K"Ann"\r\nE\r\n', "as SYLK"),
+        (b'TABLE\r\n0,1\r\n"EXCEL"\r\nVECTORS\r\n0,1\r\n""\r\n', "as DIF"),
+        (
+            b'<?xml version="1.0"?><Workbook xmlns="urn:schemas-microsoft-com:office:spreadsheet"',
+            "XML",
+        ),
+    ],
+)
+def test_a_workbook_of_another_kind_is_named(path: Path, content: bytes, name: str) -> None:
+    path.write_bytes(content)
     found = refusal(path)
-    assert "Excel 4 or older" in found.text
+    assert name in found.text
     assert "save it as .xlsx" in found.remedy
+
+
+@pytest.mark.parametrize("text", ["ID;PRICE\nC;5\nB;6\n", "TABLE\n0,1\n2,3\n"])
+def test_a_table_that_begins_like_another_workbook_is_read(path: Path, text: str) -> None:
+    path.write_text(text)
+    assert len(read(path)[1]) == 2
 
 
 # --- .xlsx ----------------------------------------------------------------------------------------

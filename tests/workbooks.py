@@ -93,7 +93,9 @@ ODS = "application/vnd.oasis.opendocument.spreadsheet"
 NAMES = "urn:oasis:names:tc:opendocument:xmlns:"
 
 
-def ods(path: Path, *sheets: str, manifest: str = "", kind: str = ODS) -> None:
+def ods(
+    path: Path, *sheets: str, manifest: str = "", kind: str = ODS, parts: Parts | None = None
+) -> None:
     """`sheets`: the table:table elements."""
     names = " ".join(f'xmlns:{name}="{NAMES}{name}:1.0"' for name in ("office", "table", "text"))
     content = (
@@ -103,7 +105,8 @@ def ods(path: Path, *sheets: str, manifest: str = "", kind: str = ODS) -> None:
     )
     # Old programs write this document type.
     manifest = f'<!DOCTYPE manifest:manifest SYSTEM "Manifest.dtd"><manifest>{manifest}</manifest>'
-    pack(path, {"mimetype": kind, "META-INF/manifest.xml": manifest, "content.xml": content})
+    usual = {"mimetype": kind, "META-INF/manifest.xml": manifest, "content.xml": content}
+    pack(path, {**usual, **(parts or {})})
 
 
 def ods_row(*elements: str, again: int = 1) -> str:
@@ -123,14 +126,57 @@ def ods_cell(text: str, kind: str = "string", value: str = "", **more: str) -> s
 
 def xls(path: Path, rows: list[list[Any]], *, inside: bytes = b"") -> None:
     """`inside`: put after the first record of the workbook."""
+    raw = xls_stream(rows)
+    first = 4 + struct.unpack_from("<H", raw, 2)[0]
+    XlsDoc().save(str(path), raw[:first] + inside + raw[first:])
+
+
+def xls_stream(rows: list[list[Any]]) -> bytes:
+    """The stream with the sheets of an .xls."""
     book = xlwt.Workbook()
     sheet = book.add_sheet("Data")
     for number, row in enumerate(rows):
         for column, value in enumerate(row):
             sheet.write(number, column, value)
-    raw = book.get_biff_data()
-    first = 4 + struct.unpack_from("<H", raw, 2)[0]
-    XlsDoc().save(str(path), raw[:first] + inside + raw[first:])
+    raw: bytes = book.get_biff_data()
+    return raw
+
+
+def ole(path: Path, own: dict[str, bytes], embedded: dict[str, bytes]) -> None:
+    """An OLE file with these streams, after those of another file that is embedded in it."""
+    sectors: list[bytes] = []
+    table: list[int] = []
+    entries: list[tuple[str, int, int, int, int, int]] = []
+    numbered = [*embedded.items(), *own.items()]
+    for number, (name, stream) in enumerate(numbered, start=2):
+        first = len(table)
+        stream = stream.ljust(4_096, b"\0")
+        stream += b"\0" * (-len(stream) % 512)
+        sectors.append(stream)
+        table += [*range(first + 1, first + len(stream) // 512), 0xFFFFFFFE]
+        last = number - 1 in (len(embedded), len(numbered))
+        after = 0xFFFFFFFF if last else number + 1
+        entries.append((name, 2, after, 0xFFFFFFFF, first, len(stream)))
+    nothing = 0xFFFFFFFF
+    root = ("Root Entry", 5, nothing, 1, nothing, 0)
+    folder = ("MBD0001", 1, 2 + len(embedded), 2 if embedded else nothing, 0, 0)
+    raw = b""
+    for name, kind, after, inside, first, size in (root, folder, *entries):
+        text = name.encode("utf-16-le").ljust(64, b"\0")
+        raw += text + struct.pack("<HBB3I", 2 * len(name) + 2, kind, 1, nothing, after, inside)
+        raw += bytes(36) + struct.pack("<3I", first, size, 0)
+    raw += bytes(-len(raw) % 512)
+    begin = len(table)
+    table += [*range(begin + 1, begin + len(raw) // 512), 0xFFFFFFFE, 0xFFFFFFFD]
+    packed = struct.pack(f"<{len(table)}I", *table).ljust(512, b"\xff")
+    assert len(packed) == 512
+    head = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(16)
+    head += struct.pack("<5H", 62, 3, 0xFFFE, 9, 6) + bytes(10)
+    head += struct.pack("<5I", 1, begin, 0, 4_096, 0xFFFFFFFE) + struct.pack(
+        "<3I", 0, 0xFFFFFFFE, 0
+    )
+    head += struct.pack("<I", len(table) - 1)
+    path.write_bytes(head.ljust(512, b"\xff") + b"".join(sectors) + raw + packed)
 
 
 def rename_stream(path: Path, name: str) -> None:

@@ -209,6 +209,9 @@ class CsvReader:
         if found.look.dialect.quote == "'":
             text = "Cells were in single quotation marks, which were removed."
             self.remarks.append(Finding("single_quotes", text))
+        if found.look.dialect.skips_blanks:
+            text = "Blanks before cells were removed, because some are before quotation marks."
+            self.remarks.append(Finding("skipped_blanks", text))
         if found.stray:
             text = (
                 f"Quotation marks are read as text, because some in line {found.stray:,} do not "

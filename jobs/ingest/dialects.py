@@ -7,7 +7,7 @@ import io
 import re
 from collections import Counter
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import NamedTuple
 
 from .csv_records import Dialect, Records
@@ -287,8 +287,11 @@ def _best_quotes(sample: str, delimiter: str, quote: str, *, cut: bool) -> Look:
         return plain
     if f" {quote}" in sample and delimiter not in (" ", ONE_COLUMN):
         skipping = _look(sample, Dialect(delimiter, quote, skips_blanks=True), cut=cut)
+        cells = chain.from_iterable(plain.records)
+        has_blanks = any(cell.lstrip(" ").startswith(quote) and cell[0] == " " for cell in cells)
         blanks = re.compile(f"(^|{re.escape(delimiter)}) +{re.escape(quote)}", re.MULTILINE)
-        if blanks.search(sample) and _is_better(skipping, plain):
+        is_meant = (has_blanks or plain.faults) and blanks.search(sample)
+        if is_meant and _is_better(skipping, plain):
             plain = skipping
     if plain.faults and f"\\{quote}" in sample and quote == '"':
         escaping = _look(sample, Dialect(delimiter, quote, escapes=True), cut=cut)

@@ -40,7 +40,11 @@ _FILE_KINDS = {
     ),
     "damaged": Kind(
         "The file is damaged.",
-        "Save it again in the program that created it, then upload it again.",
+        "Save it again in the program that created it (a workbook as .xlsx), then upload it again.",
+    ),
+    "old_workbook": Kind(
+        "We cannot read a workbook of this kind.",
+        "Open it in LibreOffice or Excel, save it as .xlsx, then upload it again.",
     ),
     "password": Kind(
         "The file is password-protected.",
@@ -138,6 +142,8 @@ _FILE_KINDS = {
     "stray_quotes": Kind("", "If a cell should be in quotation marks, close them in your file."),
     "above_header": Kind("", "If these are not the column names, choose another line."),
     "sheets": Kind("", ""),
+    "other_sheets": Kind("", ""),
+    "skipped_blanks": Kind("", ""),
     # What a spreadsheet does not show, or shows differently
     "hidden": Kind("", "Claude sees them unless you leave them out.", asks=True),
     "hidden_left_out": Kind("", ""),
@@ -167,7 +173,6 @@ _FILE_KINDS = {
         "Excel keeps only 15 digits of a number. To keep all digits, store it as text.",
     ),
     "error_cell": Kind("", ""),
-    "lost_break": Kind("", "To keep them, save the workbook as .xlsx."),
     "changed": Kind("All requests were changed as you chose.", ""),
     "missing_key": Kind("", ""),
     "damaged_copy": Kind("", "Upload it again. Nothing was sent or charged."),

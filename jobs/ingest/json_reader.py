@@ -58,6 +58,10 @@ _BRACKETED = re.compile(
     rb"\[\s*(?:[0-9]{1,4}[./-] ?[0-9]{1,2}[./-] ?[0-9]{1,4}|[0-9]{1,2}:[0-9]{2})"
     rb"[^\]\n]*\][ \t]*[^\s,\]]"
 )
+# "[Id],[Name]", as some databases write names: a list of JSON begins with a value or is empty.
+_NAMED = re.compile(
+    rb"\[\s*(?!(?:true|false|null|NaN|Infinity)\b)[a-zA-Z\x80-\xff][^\]\n,;\"'{\[]*\]\s*[,;\t|\r\n]"
+)
 _COMMENTS = re.compile(rb"\A(\s*(//[^\n]*\n|/\*.*?\*/))+(?=\s*[{\[])", re.DOTALL)
 # A cell that is an object or a number keeps the text that was there.
 _raw_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -71,7 +75,7 @@ def is_json(head: bytes) -> bool:
             head = head.decode(encoding, errors="ignore").encode(errors="ignore")
     head = _COMMENTS.sub(b"", head.removeprefix(b"\xef\xbb\xbf")).lstrip()
     if head[:1] == b"[":
-        return not _BRACKETED.match(head)
+        return not _BRACKETED.match(head) and not _NAMED.match(head)
     return head[:1] == b"{" and head[:2] != b"{{"
 
 

@@ -78,7 +78,10 @@ def answers(order: ReaderInput) -> Iterator[ReaderOutput]:
                 total += size
                 rows, size = [], 0
         if not summary.rows:
-            raise unreadable("no_rows", "The file has column names but no rows.")
+            text = "The file has column names but no rows."
+            if any(remark.kind == "repeated_names" for remark in reader.remarks):
+                text = "All rows of the file repeat the column names."
+            raise unreadable("no_rows", text)
         if rows:
             yield RowsRead(rows, reader.position)
         summary.close(reader)

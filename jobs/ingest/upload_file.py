@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import re
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,9 +31,23 @@ NO_TABLES = (
 )
 # Web pages and other markup, which some programs save as .xls.
 MARKUP = (b"<html", b"<!doctype", b"<table", b"<?xml", b"<workbook", b"{\\rtf")
+# Workbooks that are text: what each begins with, and its name.
+TEXT_WORKBOOKS = (
+    (re.compile(rb"ID;P[^\n]*\n.*^C;(?:[A-Z]+[0-9]*;)*[XY][0-9]+;", re.DOTALL | re.M), "SYLK"),
+    (re.compile(rb'TABLE\r?\n0,1\r?\n"'), "DIF"),
+    (
+        re.compile(
+            rb"<\?xml.*(?:schemas-microsoft-com:office:spreadsheet|opendocument:xmlns:office)",
+            re.DOTALL,
+        ),
+        "XML",
+    ),
+)
 # Unicode of two or four bytes: its letters have bytes that look like control characters.
 WIDE_BOMS = (b"\xff\xfe", b"\xfe\xff", b"\0\0\xfe\xff")
 ESCAPE = b"\x1b$"  # of ISO-2022-JP
+# An .xls of Excel 2, 3 and 4: the first record with its length.
+OLD_XLS = (b"\x09\0\x04\0", b"\x09\x02\x06\0", b"\x09\x04\x06\0")
 FEW = 8
 # Control characters that no text has; the others occur in real files.
 BINARY = bytes(set(range(32)) - set(b"\0\t\n\v\f\r\x1a\x1b"))
@@ -110,14 +125,20 @@ class UploadFile:
         """Raises Unreadable when this cannot be a text file."""
         if not self.head.strip(b" \t\r\n\0\xef\xbb\xbf"):
             raise unreadable("empty", "The file is empty.")
+        if self.head.startswith(OLD_XLS):
+            raise unreadable("old_workbook", "This is a workbook of Excel 4 or older.")
         odd = sum(map(self.head.count, map(_byte, BINARY))) - self.head.count(ESCAPE)
         is_wide = self.head.startswith(WIDE_BOMS)
         is_wide = is_wide or bool(utf_16_order(self.head) or utf_32_order(self.head))
         is_odd = not is_wide and odd > max(len(self.head) / 50, FEW)
         if self.head.startswith(NO_TABLES) or is_odd:
             raise unreadable("not_text", "This is not a text file.")
-        beginning = self.head[:1_000].replace(b"\0", b"").removeprefix(b"\xef\xbb\xbf")
-        if beginning.lstrip(b" \t\r\n\xff\xfe").lower().startswith(MARKUP):
+        beginning = self.head[:8_000].replace(b"\0", b"").removeprefix(b"\xef\xbb\xbf")
+        beginning = beginning.lstrip(b" \t\r\n\xff\xfe")
+        for pattern, name in TEXT_WORKBOOKS:
+            if pattern.match(beginning):
+                raise unreadable("old_workbook", f"This is a workbook saved as {name}.")
+        if beginning[:1_000].lower().startswith(MARKUP):
             raise unreadable("markup", "This is a web page or a text document, not a table.")
 
 

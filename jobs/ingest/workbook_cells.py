@@ -63,7 +63,8 @@ def _duration_text(value: timedelta) -> str:
 
 
 def duration_of(cell: str) -> str:
-    """calamine gives those in an .ods as they stand there when they are longer than a day."""
+    """calamine gives those in an .ods as they stand there when they are longer than a day, and all
+    those of Strict Open XML."""
     if "PT" not in cell or not (match := _DURATION.fullmatch(cell)):
         return cell
     sign, hours, minutes, seconds, fraction = match.groups()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,22 +22,25 @@ PACKED = 250
 HARMLESS = 100_000_000  # bytes, however they are packed
 
 DAMAGED = "The workbook is damaged or incomplete."
+NOT_KNOWN = "The workbook is damaged or incomplete, or has something that we cannot read."
 PASSWORD = "The workbook is password-protected."  # noqa: S105 - says that there is one
 MANIFEST = "meta-inf/manifest.xml"  # of an .ods, in lower case
+MACROS = ("basic/", "dialogs/")
 SPREADSHEET = b"application/vnd.oasis.opendocument.spreadsheet"
-# What else is a zip file or an OLE file, by something in it.
+# What else is a zip file or an OLE file, by something in it, in lower case.
 OTHER_ZIPS = (
     ("word/document.xml", "a Word document"),
     ("ppt/presentation.xml", "a PowerPoint presentation"),
     ("index/document.iwa", "an Apple Numbers, Pages or Keynote document"),
     ("index.zip", "an Apple Numbers, Pages or Keynote document"),
+    ("buildversionhistory.plist", "an Apple Numbers, Pages or Keynote document"),
     ("mimetype", "an OpenDocument or e-book file, but not a spreadsheet"),
 )
 # Files that can be uploaded when they are taken out of a zip file.
 TABLES = (".xlsx", ".xlsm", ".xlsb", ".xls", ".ods", ".csv", ".tsv", ".txt", ".json", ".jsonl")
 OTHER_OLES = (
-    ("WordDocument", "a Word document"),
-    ("PowerPoint Document", "a PowerPoint presentation"),
+    ("worddocument", "a Word document"),
+    ("powerpoint document", "a PowerPoint presentation"),
     ("__properties_version1.0", "an Outlook message"),
 )
 
@@ -71,8 +73,10 @@ def require_harmless(archive: ZipFile, limits: Limits, size: int) -> None:
             raise unreadable("damaged", text)
         if part.flag_bits & 1:
             raise unreadable("password", PASSWORD)
-        # Old programs write a document type in the manifest, which is never expanded.
-        if path.lower().endswith((".xml", ".rels")) and path.lower() != MANIFEST:
+        # Programs write a document type in the manifest and in macros, which are never expanded.
+        name = path.lower()
+        is_read = name != MANIFEST and not name.startswith(MACROS)
+        if is_read and name.endswith((".xml", ".rels")):
             with archive.open(part) as stream:
                 if b"<!DOCTYPE" in stream.read(HEAD).upper().replace(b"\0", b""):
                     text = f"A part of the workbook (“{path}”) begins with DOCTYPE; none should."
@@ -90,8 +94,8 @@ def is_spreadsheet(archive: ZipFile, names: dict[str, str]) -> bool:
 
 def other_zip(names: list[str]) -> str:
     """What a zip file is in which there is no workbook. `names`: of its parts, in lower case."""
-    for name, words in OTHER_ZIPS:
-        if name in names:
+    for wanted, words in OTHER_ZIPS:
+        if any(name == wanted or name.endswith(f".numbers/{wanted}") for name in names):
             return f"This is {words}."
     text = "This zip file does not contain a workbook"
     tables = [name for name in names if name.endswith(TABLES) and "__macosx/" not in name]
@@ -119,13 +123,12 @@ def elements(archive: ZipFile, name: str, wanted: str) -> Iterator[ElementTree.E
                 yield element
 
 
-def has_stream(raw: mmap.mmap, name: str) -> bool:
-    """Whether there is this name in the directory of an OLE file; its entries have 128 bytes."""
-    wanted = name.encode("utf-16-le") + b"\0\0"
-    at = raw.find(wanted)
-    while at >= 0 and at % 128:
-        at = raw.find(wanted, at + 1)
-    return at >= 0
+def other_ole(names: set[str]) -> str:
+    """What an OLE file is in which there is no workbook. `names`: of its streams and folders."""
+    for name, words in OTHER_OLES:
+        if name in names:
+            return words
+    return "not a workbook"
 
 
 @contextmanager
@@ -138,9 +141,9 @@ def library_errors() -> Iterator[None]:
     except PasswordError as error:
         raise unreadable("password", PASSWORD) from error
     except Exception as error:
-        raise unreadable("damaged", DAMAGED) from error
+        raise unreadable("damaged", NOT_KNOWN) from error
     except BaseException as error:
         # A failed assumption of calamine's is no Exception, and cannot be imported.
         if type(error).__name__ != "PanicException":
             raise
-        raise unreadable("damaged", DAMAGED) from error
+        raise unreadable("damaged", NOT_KNOWN) from error

@@ -1,5 +1,7 @@
 """What the content of an .ods says of what a person sees: hidden rows, merged cells, and the text
-that is shown for a number. Also its repair: calamine takes no line breaks between the tags."""
+that is shown for a number or an error. Also its repair: calamine takes no line breaks between the
+tags, leaves out those within a cell, and takes the text of comments, pictures and shapes for that
+of the cell where they are."""
 
 from __future__ import annotations
 
@@ -15,6 +17,7 @@ from .workbook_formats import Reading, differs, is_currency
 
 ROW = b"<table:table-row"
 MOST = 8 * BLOCK  # bytes of a row; those of a longer one are not looked at
+LEVELS = 20  # of shapes in shapes
 REPEATED = 10_000  # the same row or cell; more of them are read as they are stored
 _BEGIN = re.compile(rb"(?=<table:table(?:-row)?[\s>/])")
 _COLUMN = re.compile(rb"<table:table-column\b([^<>]*)>")
@@ -25,18 +28,25 @@ _PARAGRAPH = re.compile(rb"<text:p\b[^<>]*?(?:/>|>(.*?)</text:p>)", re.DOTALL)
 _TAG = re.compile(rb"<[^<>]*>")
 _ATTRIBUTE = re.compile(rb"""([\w-]+):([\w-]+)=(?:"([^"]*)"|'([^']*)')""")
 _BETWEEN = re.compile(rb"(</?(?:table|office|config|calcext):[^<>]*>|</text:p>|<text:p/>)\s+(?=<)")
+_OVER_CELLS = re.compile(
+    rb"<(office:annotation|draw:[\w-]+)\b[^<>]*+"
+    rb"(?:(?<=/)>|>(?:(?!<draw:|<office:annotation\b).)*?</\1>)",
+    re.DOTALL,
+)
+_BREAK = re.compile(rb"<text:(?:(tab)|line-break)\b[^<>]*/>")
 _HIDDEN = (b"collapse", b"filter")
 _NUMBERS = (b"float", b"percentage", b"currency")
-_WANTED = re.compile(rb"-spanned=|value-type=.(?:float|percentage|currency)")
+_WANTED = re.compile(rb"-spanned=|value-type=.(?:float|percentage|currency|error)")
+_ERROR = b'value-type="error"'
 _FIRST_NUMBER = re.compile(r"-?[0-9](?:[0-9.,'\u00a0\u202f]*[0-9])?")
 
 
-def has_breaks(piece: bytes) -> bool:
-    return bool(_BETWEEN.search(piece))
+def needs_repair(piece: bytes) -> bool:
+    return bool(_BETWEEN.search(piece) or _BREAK.search(piece)) or _has_over_cells(piece)
 
 
-def without_breaks(blocks: Iterable[bytes]) -> Iterator[bytes]:
-    """The content without the blanks between its tags."""
+def repaired(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    """The content as calamine reads it right."""
     rest = b""
     for block in blocks:
         piece = rest + block
@@ -45,18 +55,39 @@ def without_breaks(blocks: Iterable[bytes]) -> Iterator[bytes]:
             rest = piece
             continue
         end = end if end > 0 else len(piece)
-        yield _BETWEEN.sub(rb"\1", piece[:end])
+        yield _repaired(piece[:end])
         rest = piece[end:]
-    yield _BETWEEN.sub(rb"\1", rest)
+    yield _repaired(rest)
 
 
-def look_through(blocks: Iterable[bytes], index: int, facts: SheetFacts) -> None:
-    """Note what the sheet at `index` says in `facts`."""
-    look, table = _Look(facts), -1
+def _repaired(piece: bytes) -> bytes:
+    piece = _BETWEEN.sub(rb"\1", _cells_only(piece))
+    return _BREAK.sub(lambda found: b"&#9;" if found[1] else b"&#10;", piece)
+
+
+def _has_over_cells(piece: bytes) -> bool:
+    return b"<draw:" in piece or b"<office:annotation" in piece
+
+
+def _cells_only(piece: bytes) -> bytes:
+    """Without comments, pictures and shapes, which may have others in them."""
+    for _level in range(LEVELS if _has_over_cells(piece) else 0):
+        piece, count = _OVER_CELLS.subn(b"", piece)
+        if not count:
+            break
+    return piece
+
+
+def look_through(
+    blocks: Iterable[bytes], index: int, facts: SheetFacts, errors: dict[int, dict[int, str]]
+) -> None:
+    """Note what the sheet at `index` says in `facts`, and the text of its errors by line and
+    column."""
+    look, table = _Look(facts, errors), -1
     for piece in _pieces(blocks):
         if piece.startswith(ROW):
             if table == index:
-                look.add_row(piece)
+                look.add_row(_cells_only(piece))
         elif piece.startswith(b"<table:table"):
             table += 1
             if table == index:
@@ -77,8 +108,9 @@ def _pieces(blocks: Iterable[bytes]) -> Iterator[bytes]:
 
 
 class _Look:
-    def __init__(self, facts: SheetFacts) -> None:
+    def __init__(self, facts: SheetFacts, errors: dict[int, dict[int, str]]) -> None:
         self.facts = facts
+        self.errors = errors
         self.line = 1  # of the next row
         self._column = 0
 
@@ -119,18 +151,28 @@ class _Look:
                         said = self.facts.said.setdefault(line, {})
                         for place in range(column, column + count):
                             said[place] = reading
+            if _ERROR in cell[2] and count <= REPEATED:
+                error = _shown(row[cell.end() : end])
+                for line in lines:
+                    said_errors = self.errors.setdefault(line, {})
+                    said_errors.update(dict.fromkeys(range(column, column + count), error))
             column += count
+
+
+def _shown(inside: bytes) -> str:
+    """The text of a cell."""
+    match = _PARAGRAPH.search(inside)
+    return unescape(_TAG.sub(b"", match[1] or b"").decode("utf-8", "replace")) if match else ""
 
 
 def _reading(attributes: dict[bytes, bytes], inside: bytes) -> Reading | None:
     """How a number is read, if it is shown otherwise than it is stored."""
-    match = _PARAGRAPH.search(inside)
     try:
         value = float(attributes.get(b"value", b""))
     except ValueError:
         return None
     stored = number_text(value)
-    shown = unescape(_TAG.sub(b"", match[1] or b"").decode("utf-8", "replace")) if match else ""
+    shown = _shown(inside)
     if shown.isdigit() and shown.startswith("0") and shown.lstrip("0") == stored:  # 02494
         return Reading(shown, shown)
     if stored == "#NUM!" or not differs(shown, stored) or not differs(_pointed(shown), stored):

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import mmap
 import struct
-from collections import Counter
 from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
@@ -16,19 +14,28 @@ from .workbook_files import (
     DAMAGED,
     ENCRYPTED_XLS,
     MANIFEST,
-    OTHER_OLES,
     PASSWORD,
     SPREADSHEET,
-    has_stream,
     is_spreadsheet,
     library_errors,
+    other_ole,
     other_zip,
     part_blocks,
     require_harmless,
 )
-from .workbook_repairs import related, repaired_ods, repaired_xlsx, sheet_parts, workbook_part
+from .workbook_ole import BOOKS, OleFile, repaired_xls
+from .workbook_repairs import (
+    other_sheets,
+    related,
+    repaired_ods,
+    repaired_xlsx,
+    sheet_parts,
+    workbook_part,
+)
 from .workbook_styles import Styles
 from .workbook_xls import XlsBook
+
+NAMED = 20  # sheets in one remark
 
 
 class WorkbookPackage:
@@ -58,21 +65,22 @@ class WorkbookPackage:
         return self._path.stat().st_size
 
     def _look_into_ole(self) -> None:
-        with (
-            self._path.open("rb") as file,
-            mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as raw,
-        ):
-            if has_stream(raw, "EncryptedPackage") or ENCRYPTED_XLS.search(raw):
-                raise unreadable("password", PASSWORD)
-            if not has_stream(raw, "Workbook") and not has_stream(raw, "Book"):
-                for name, words in OTHER_OLES:
-                    if has_stream(raw, name):
-                        raise unreadable("not_text", f"This is {words}.")
-        self._remark_on_lost_errors(".xls")
+        raw = self._path.read_bytes()
+        ole = None
         with suppress(struct.error, IndexError):  # then it is damaged: calamine says so
-            self.xls = XlsBook(self._path.read_bytes(), bool(self._choices.as_shown))
-            self.styles = self.xls.styles
+            ole = OleFile(raw)
+        if ole and ole.names:
+            if "encryptedpackage" in ole.names or ENCRYPTED_XLS.search(raw):
+                raise unreadable("password", PASSWORD)
+            if ole.names.isdisjoint(BOOKS):
+                raise unreadable("not_text", f"This is {other_ole(ole.names)}.")
+            self.repaired = repaired_xls(raw, ole)
+        with suppress(struct.error, IndexError):
+            if ole:
+                self.xls = XlsBook(ole, bool(self._choices.as_shown))
+                self.styles = self.xls.styles
         if self.xls is None or not self.xls.is_known:
+            self._remark_on_lost_errors(".xls")
             self._remark_on_unknown_formats(".xls")
 
     def _look_into_zip(self, archive: ZipFile) -> None:
@@ -94,7 +102,8 @@ class WorkbookPackage:
             if MANIFEST in names and b"encryption-data" in archive.read(names[MANIFEST]):
                 raise unreadable("password", PASSWORD)
             self.content = names["content.xml"]
-            self._look_through_content(archive, self.content)
+            for _block in part_blocks(archive, self.content, self._limits):
+                pass  # as below
             self.repaired = repaired_ods(archive, names, SPREADSHEET, self._limits)
             return
         else:
@@ -110,25 +119,9 @@ class WorkbookPackage:
                 wanted["styles"] = names[parts["styles"]]
             self.styles = Styles.of_xlsx(archive, wanted, bool(self._choices.as_shown))
             self.repaired = repaired_xlsx(archive, names, book, self._limits)
-
-    def _look_through_content(self, archive: ZipFile, name: str) -> None:
-        """What calamine does not tell of an .ods: it has all sheets in one part."""
-        error, tab, line_break = (b'value-type="error"', b"<text:tab", b"<text:line-break")
-        counts: Counter[bytes] = Counter()
-        tails = {error: b"", tab: b"", line_break: b""}
-        for block in part_blocks(archive, name, self._limits):
-            for wanted, tail in tails.items():
-                piece = tail + block
-                counts[wanted] += piece.count(wanted)
-                tails[wanted] = piece[1 - len(wanted) :]
-        if counts[error]:
-            text = f"{cells_in_words(counts[error])} with an error such as #N/A; "
-            text += "in a workbook of this kind it is read as an empty cell."
-            self.remarks.append(Finding("error_cell", text))
-        if lost := counts[tab] + counts[line_break]:
-            text = "A tab or a line break inside a cell was lost"
-            text += "." if lost == 1 else f" {lost:,} times."
-            self.remarks.append(Finding("lost_break", text))
+            if others := other_sheets(archive, names, book):
+                text = f"Sheets without a table were not read: {quoted(others)}."
+                self.remarks.append(Finding("other_sheets", text))
 
     def _remark_on_lost_errors(self, kind: str) -> None:
         text = f"In {kind} files a cell with an error such as #N/A is read as an empty cell."
@@ -141,3 +134,8 @@ class WorkbookPackage:
 
 def cells_in_words(count: int) -> str:
     return "There is 1 cell" if count == 1 else f"There are {count:,} cells"
+
+
+def quoted(names: list[str]) -> str:
+    text = ", ".join(f"“{name}”" for name in names[:NAMED])
+    return f"{text} and {len(names) - NAMED} more" if len(names) > NAMED else text

@@ -7,7 +7,7 @@ A cell becomes this text, whatever its format shows:
   in Excel: 0.1 + 0.2 is `0.3`, 50 % is `0.5`; below 0.000001 and from 1E21 on it is `1.5E-7`
 - a date is `2024-05-01`, with a time `2024-05-01 13:45:00`, a time alone `13:45:00`, and a duration
   `30:05:00`; parts of a second, where there are any, are `13:45:00.500`
-- `TRUE` and `FALSE`; an error is its text, such as `#N/A` (.xls, .xlsb and .ods: empty)
+- `TRUE` and `FALSE`; an error is its text, such as `#N/A` (.xlsb: empty)
 - a formula is the result that was saved with it. Without one (.xlsx only; elsewhere it is an empty
   cell) its row is left out
 - of merged cells only the first one has the text
@@ -63,13 +63,13 @@ from .workbook_files import (
     library_errors,
     part_blocks,
 )
-from .workbook_package import WorkbookPackage, cells_in_words
+from .workbook_package import WorkbookPackage, cells_in_words, quoted
 from .workbook_sheet import SheetScan, has_cells
 from .workbook_shown import ShownSheet
 from .workbook_styles import SheetStyles
 
 NO_RESULT = "="  # stands for a formula without a result, in a row with nothing else
-NAMED = 20  # sheets, errors, lines in one remark
+NAMED = 20  # errors in one remark
 SHEET_LINES = 100  # of a sheet that are looked at to choose one
 SHEETS_OFFERED = 6  # as buttons
 SHEETS_LOOKED_AT = 100  # to find those that are empty
@@ -210,15 +210,15 @@ class WorkbookReader:
         wanted = self._choices.sheet
         looked_at = [sheet for sheet in sheets if (sheet[1] == wanted if wanted else sheet[2])]
         if wanted and not looked_at:
-            there = _quoted([name for _index, name, _visible in sheets])
+            there = quoted([name for _index, name, _visible in sheets])
             text = f"There is no sheet “{wanted}” in this workbook, but {there}."
             raise unreadable("no_such_sheet", text)
         found = list(self._looks(workbook, [sheet[:2] for sheet in looked_at or sheets]))
         best = best_sheet(found)
         if best is None:
             names = [name for _index, name, _visible in looked_at or sheets]
-            hidden = _quoted([name for _index, name, visible in sheets if not visible])
-            text = f"There is nothing in {_quoted(names)}."
+            hidden = quoted([name for _index, name, visible in sheets if not visible])
+            text = f"There is nothing in {quoted(names)}."
             raise unreadable("empty", f"{text} Hidden: {hidden}." if hidden else text)
         if self._sheet.name != best.name:
             self._open_sheet(workbook, best.index, best.name)
@@ -289,11 +289,11 @@ class WorkbookReader:
                 self._sheet.look_through(archive, part, self._limits, look)
         elif self._package.xls:
             with suppress(struct.error, IndexError):
-                self._package.xls.look_through(index, look.facts)
+                self._package.xls.look_through(index, look.facts, self._sheet.errors)
         elif self._package.content:
             with ZipFile(self._path) as archive:
                 blocks = part_blocks(archive, self._package.content, self._limits)
-                workbook_ods.look_through(blocks, index, look.facts)
+                workbook_ods.look_through(blocks, index, look.facts, self._sheet.errors)
         self._range: CalamineSheet = workbook.get_sheet_by_index(index)
         for (top, first), (bottom, last) in self._range.merged_cell_ranges or ():
             look.facts.merges.append(Merge(top + 1, first, bottom + 1, last))
@@ -308,11 +308,11 @@ class WorkbookReader:
         text = f"The workbook has {len(sheets) + len(empty)} sheets; “{read}” was read."
         others = [name for _index, name, visible in sheets if visible and name != read]
         if others:
-            text += f" Not read: {_quoted(others)}."
+            text += f" Not read: {quoted(others)}."
         if hidden := [name for _index, name, visible in sheets if not visible and name != read]:
-            text += f" Hidden: {_quoted(hidden)}."
+            text += f" Hidden: {quoted(hidden)}."
         if empty:
-            text += f" Empty: {_quoted(empty)}."
+            text += f" Empty: {quoted(empty)}."
         names = [] if self._choices.sheet else others[:SHEETS_OFFERED]
         if not sure:
             names = [read, *names]
@@ -350,7 +350,7 @@ class WorkbookReader:
         """All rows of the sheet from the first line on, and cells from column `left` on."""
         sheet = self._sheet
         shown = self._shown
-        durations = self.format == "OpenDocument"
+        durations = self.format == "OpenDocument" or sheet.has_durations
         end = 0
         # calamine begins at the first row of the sheet, but at the first column with something.
         for end, row in enumerate(self._range.iter_rows(), start=1):
@@ -392,11 +392,6 @@ class WorkbookReader:
 
 
 # --- Words ----------------------------------------------------------------------------------------
-
-
-def _quoted(names: list[str]) -> str:
-    text = ", ".join(f"“{name}”" for name in names[:NAMED])
-    return f"{text} and {len(names) - NAMED} more" if len(names) > NAMED else text
 
 
 def _lines(lines: list[int]) -> str:

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import posixpath
+import re
 from io import BytesIO
 from xml.etree import ElementTree
 from zipfile import ZIP_DEFLATED, ZipFile
 
 from .shapes import Limits
-from .workbook_files import BLOCK, elements, part_blocks
-from .workbook_ods import has_breaks, without_breaks
+from .workbook_files import BLOCK, HEAD, elements, part_blocks
+from .workbook_ods import needs_repair, repaired
 
 RELATIONS = "http://schemas.openxmlformats.org/package/2006/relationships"
 OFFICE = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
 BOOK = "xl/workbook.xml"
 # Parts that calamine looks for under these names, whatever the workbook says.
 NAMED = {"sharedStrings": "xl/sharedStrings.xml", "styles": "xl/styles.xml"}
+SHEETS = ("worksheet", "chartsheet", "dialogsheet")  # kinds that calamine knows
+_SHEET = re.compile(rb"""<(?:\w+:)?sheet\s(?:[^<>"']|"[^"]*"|'[^']*')*+>""")
+# What calamine knows of a sheet's state, and of its size: not rows as a whole.
+_ODD_STATE = re.compile(rb"""\sstate=(["'])(?!(?:visible|hidden|veryHidden)\1)[^"'<>]*\1""")
+_ODD_SIZE = re.compile(
+    rb"""<(?:\w+:)?dimension\sref=["'](?![A-Z]+[0-9]+(?::[A-Z]+[0-9]+)?["'])[^"'<>]*["']\s*/>"""
+)
 
 
 def workbook_part(archive: ZipFile, names: dict[str, str]) -> str:
@@ -35,6 +43,12 @@ def workbook_part(archive: ZipFile, names: dict[str, str]) -> str:
 
 def related(archive: ZipFile, names: dict[str, str], book: str) -> dict[str, tuple[str, str]]:
     """What the workbook refers to by ID: the kind, and the path in lower case."""
+    found = _relations(archive, names, book)
+    return {id: (kind, path) for id, (kind, path) in found.items() if path in names}
+
+
+def _relations(archive: ZipFile, names: dict[str, str], book: str) -> dict[str, tuple[str, str]]:
+    """The same, also of parts that are not there."""
     folder, name = posixpath.split(book)
     relations = names.get(posixpath.join(folder, "_rels", f"{name}.rels"))
     if relations is None:
@@ -43,7 +57,7 @@ def related(archive: ZipFile, names: dict[str, str], book: str) -> dict[str, tup
     for element in elements(archive, relations, "Relationship"):
         target = element.get("Target", "").replace("\\", "/")
         path = posixpath.normpath(posixpath.join("/", folder, target))[1:].lower()
-        if path in names and element.get("TargetMode") != "External":
+        if element.get("TargetMode") != "External":
             kind = element.get("Type", "").rpartition("/")[2]
             found[element.get("Id", "")] = kind, path
     return found
@@ -52,23 +66,44 @@ def related(archive: ZipFile, names: dict[str, str], book: str) -> dict[str, tup
 def sheet_parts(archive: ZipFile, names: dict[str, str], book: str) -> dict[str, str]:
     """The names of the sheets of an .xlsx, and of the parts that they are in."""
     parts = related(archive, names, book)
-    found = {}
-    for element in elements(archive, names[book], "sheet"):
-        relation = next((value for key, value in element.items() if key.endswith("}id")), "")
-        if relation in parts:
-            found[element.get("name", "")] = names[parts[relation][1]]
-    return found
+    return {
+        name: names[parts[relation][1]]
+        for name, relation in _sheets(archive, names, book)
+        if relation in parts
+    }
+
+
+def other_sheets(archive: ZipFile, names: dict[str, str], book: str) -> list[str]:
+    """The names of sheets that hold no table: macros of Excel 4 and modules of older ones."""
+    relations = _relations(archive, names, book)
+    sheets = _sheets(archive, names, book)
+    return [name for name, id in sheets if relations.get(id, ("", ""))[0] not in SHEETS]
+
+
+def _sheets(archive: ZipFile, names: dict[str, str], book: str) -> list[tuple[str, str]]:
+    """The names of all sheets and the IDs of their parts."""
+    return [
+        (
+            element.get("name", ""),
+            next((value for key, value in element.items() if key.endswith("}id")), ""),
+        )
+        for element in elements(archive, names[book], "sheet")
+    ]
 
 
 def repaired_xlsx(
     archive: ZipFile, names: dict[str, str], book: str, limits: Limits
 ) -> BytesIO | None:
-    """The workbook with its parts where calamine looks for them. None: they are there."""
+    """The workbook with its parts where calamine looks for them, and without what it does not know
+    of sheets. None: it is so."""
     parts = related(archive, names, book)
     moved = {book: BOOK, **{path: NAMED[kind] for kind, path in parts.values() if kind in NAMED}}
     folder = posixpath.dirname(book)
     usual = [posixpath.join(folder, posixpath.basename(place)) for place in moved.values()]
-    if all(path == place.lower() for path, place in zip(moved, usual, strict=True)):
+    plain = _plain_book(archive, names, book)
+    odd = {path for _kind, path in parts.values() if _has_odd_size(archive, names[path])}
+    is_usual = all(path == place.lower() for path, place in zip(moved, usual, strict=True))
+    if is_usual and not odd and plain == archive.read(names[book]):
         return None
     relations = ElementTree.Element("Relationships", xmlns=RELATIONS)
     for id, (kind, path) in parts.items():
@@ -78,8 +113,11 @@ def repaired_xlsx(
     copied = {*moved, *(path for _kind, path in parts.values())}
     with ZipFile(written, "w", ZIP_DEFLATED, compresslevel=1) as copy:
         for path, name in names.items():
-            if path in copied:
-                _copy(archive, name, copy, moved.get(path, path), limits)
+            if path == book:
+                copy.writestr(BOOK, plain)
+            elif path in copied:
+                removed = _ODD_SIZE if path in odd else None
+                _copy(archive, name, copy, moved.get(path, path), limits, removed)
         copy.writestr("[Content_Types].xml", _read(archive, names.get("[content_types].xml")))
         copy.writestr(
             "_rels/.rels",
@@ -91,13 +129,28 @@ def repaired_xlsx(
     return written
 
 
+def _plain_book(archive: ZipFile, names: dict[str, str], book: str) -> bytes:
+    """The main part of the workbook without sheets that hold no table, and without odd states."""
+    others = other_sheets(archive, names, book)
+    sheets = iter(_sheets(archive, names, book))
+    return _SHEET.sub(
+        lambda found: b"" if next(sheets, ("", ""))[0] in others else _ODD_STATE.sub(b"", found[0]),
+        archive.read(names[book]),
+    )
+
+
+def _has_odd_size(archive: ZipFile, name: str) -> bool:
+    with archive.open(name) as stream:
+        return bool(_ODD_SIZE.search(stream.read(HEAD)))
+
+
 def repaired_ods(
     archive: ZipFile, names: dict[str, str], kind: bytes, limits: Limits
 ) -> BytesIO | None:
-    """The workbook without line breaks between its tags, and with its kind. None: it has none."""
+    """The workbook as calamine reads it right, and with its kind. None: it is so."""
     content = names["content.xml"]
     said = "mimetype" in names and archive.read(names["mimetype"]) == kind
-    if said and not any(map(has_breaks, part_blocks(archive, content, limits))):
+    if said and not any(map(needs_repair, part_blocks(archive, content, limits))):
         return None
     written = BytesIO()
     with ZipFile(written, "w", ZIP_DEFLATED, compresslevel=1) as copy:
@@ -107,7 +160,7 @@ def repaired_ods(
                 place = path.replace("meta-inf", "META-INF")
                 copy.writestr(place, archive.read(names[path]))
         with copy.open("content.xml", "w", force_zip64=True) as stream:
-            for piece in without_breaks(part_blocks(archive, content, limits)):
+            for piece in repaired(part_blocks(archive, content, limits)):
                 stream.write(piece)
     written.seek(0)
     return written
@@ -121,10 +174,19 @@ def _is_excel(archive: ZipFile, names: dict[str, str]) -> bool:
     return b"spreadsheetml" in types or b"ms-excel" in types
 
 
-def _copy(archive: ZipFile, name: str, copy: ZipFile, place: str, limits: Limits) -> None:
+def _copy(
+    archive: ZipFile,
+    name: str,
+    copy: ZipFile,
+    place: str,
+    limits: Limits,
+    removed: re.Pattern[bytes] | None,
+) -> None:
+    """`removed`: from the beginning of the part."""
     with copy.open(place, "w", force_zip64=True) as stream:
         for block in part_blocks(archive, name, limits):
-            stream.write(block)
+            stream.write(removed.sub(b"", block, 1) if removed else block)
+            removed = None
 
 
 def _read(archive: ZipFile, name: str | None) -> bytes:

@@ -8,6 +8,7 @@ from zipfile import ZipFile
 from .shapes import Limits, unreadable
 from .workbook_cells import column_index, column_letters
 from .workbook_files import BLOCK, part_blocks
+from .workbook_places import CellPlaces
 from .workbook_styles import SheetStyles
 
 CELL_BYTES = 32  # what calamine needs for each cell in the rectangle, also for an empty one
@@ -53,6 +54,8 @@ class SheetScan:
         self.errors: dict[int, dict[int, str]] = {}  # by line, by column from 0
         # By line: the letters of the columns with a formula without a result.
         self.without_value: dict[int, list[str]] = {}
+        self.has_durations = False  # written as in an .ods, as Strict Open XML has them
+        self._places = CellPlaces()
         self._filled = 0
         self._far = [0, 0]  # the last line and column with something
 
@@ -83,6 +86,7 @@ class SheetScan:
             raise unreadable("far_cell", text, line)
 
     def _add(self, piece: bytes) -> None:
+        piece = self._places.added(piece)
         usual = piece.count(b"<c ") == piece.count(b'<c r="') and b":c " not in piece
         self._look.add(piece, usual=usual)
         columns, last = _PATTERNS[usual]
@@ -92,6 +96,7 @@ class SheetScan:
             # They come in order; where they do not, the limit of memory is what is left.
             if match := last.match(piece):
                 self._far[0] = max(self._far[0], int(match[1]))
+        self.has_durations = self.has_durations or b">PT" in piece
         if b't="e"' in piece or b"t='e'" in piece:
             for letters, line, error in _ERROR.findall(piece):
                 self.errors.setdefault(int(line), {})[column_index(letters)] = error.decode()

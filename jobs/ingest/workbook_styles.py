@@ -56,9 +56,6 @@ FORMATS = 60_000
 _BEGIN = re.compile(rb"<(?:\w+:)?sheetData\b")
 _ROW = re.compile(rb"<(?:\w+:)?row\b([^<>]*)>")
 _COLUMN = re.compile(rb"<(?:\w+:)?col\s([^<>]*)>")
-_TAG = re.compile(rb"<(?:\w+:)?(row|c)\b([^<>]*?)(/?)>")
-_PLACE = re.compile(rb"""\br=["']([A-Z]{1,3})[0-9]{1,7}["']""")
-_STYLE = re.compile(rb"""\bs=["']([0-9]{1,6})["']""")
 _LINE = re.compile(rb"""\br=["']([0-9]{1,7})["']""")
 _NO_HEIGHT = re.compile(
     rb"""\b(?:hidden=["'](?:1|true)["']|(?:ht|width)=["']0(?:\.0*)?["'])""", re.IGNORECASE
@@ -144,8 +141,6 @@ class SheetStyles:
         self._rows = 0  # the line of the last one
         self._begun = False  # its rows
         self._numbered = False  # they say which line they are
-        self._placed = True  # its cells say where they are
-        self._place = [0, -1]  # of the last one, if they do not
         self._cells = _patterns(styles.looked_for)
         self._early = _patterns(styles.dates, _EARLY)
 
@@ -160,13 +155,9 @@ class SheetStyles:
                         self.facts.hidden_columns.append((ends[b"min"], ends[b"max"]))
             first = _ROW.search(piece)
             self._numbered = bool(first and _LINE.search(first[1]))
-            cell = _TAG.search(piece, first.end()) if first else None
-            self._placed = not cell or bool(_PLACE.search(cell[2]))
         if not self._numbered or any(mark in piece for mark in _MAYBE_HIDDEN):
             self._find_hidden_rows(piece)
-        if self._cells and not self._placed:
-            self._mark_in_order(piece)
-        elif self._cells:
+        if self._cells:
             self.facts.mark_all(self._cells[usual].findall(piece), self._styles.of_style)
         if self._early and _MAYBE_EARLY.search(piece):
             self._find_early_dates(piece, usual)
@@ -178,20 +169,6 @@ class SheetStyles:
                 self._rows = int(match[1])
             if _NO_HEIGHT.search(attributes):
                 self.facts.hidden_rows.add(self._rows)
-
-    def _mark_in_order(self, piece: bytes) -> None:
-        """Some programs leave the places of cells out: one follows the other."""
-        place = self._place
-        for kind, attributes, end in _TAG.findall(piece):
-            if kind == b"row":
-                match = _LINE.search(attributes)
-                place[:] = int(match[1]) if match else place[0] + 1, -1
-                continue
-            match = _PLACE.search(attributes)
-            place[1] = column_index(match[1]) if match else place[1] + 1
-            style = _STYLE.search(attributes)
-            if style and not end and (number := self._styles.of_style.get(style[1])):
-                self.facts.mark(place[0], place[1], number)
 
     def _find_early_dates(self, piece: bytes, usual: bool) -> None:
         """calamine takes days before 1900, and the day 0, for times."""

@@ -1,48 +1,56 @@
-"""What an .xls of 1997 or later says of number formats, of hidden rows and columns.
+"""What an .xls says of number formats, of errors, of hidden rows and columns.
 
-An .xls is a list of records (kind, length, content) in a stream of an OLE file, whose sectors are
-chained by a table.
+An .xls is a list of records (kind, length, content) in a stream of an OLE file.
 """
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from itertools import islice
 
 from .workbook_dates import EPOCH_1904
 from .workbook_facts import SheetFacts
+from .workbook_ole import OleFile
 from .workbook_styles import BUILT_IN, LAST_DAY, Styles
 
-SECTORS = 1 << 22
-SMALLEST = 4_096  # bytes; a shorter stream is elsewhere
-_END = 0xFFFFFFFA  # this and all above stand for no sector
 BOF, EOF = 0x809, 0x0A
-VERSION_8 = 0x600
+VERSION_5, VERSION_8 = 0x500, 0x600  # Excel 5 and 95; Excel 97 and later
 FORMAT, XF, SHEET, DATE_MODE = 0x41E, 0xE0, 0x85, 0x22
 ROW, COLUMNS = 0x208, 0x7D
-NUMBER, RK, SEVERAL_RK, FORMULA, TEXT = 0x203, 0x27E, 0xBD, 0x06, 0xFD
+NUMBER, RK, SEVERAL_RK, FORMULA, ERROR = 0x203, 0x27E, 0xBD, 0x06, 0x205
+TEXTS = (0xFD, 0x204, 0xD6)
+NONE = b"\xff\xff"  # ends what a formula has instead of a number
+ERRORS = {
+    0x00: "#NULL!",
+    0x07: "#DIV/0!",
+    0x0F: "#VALUE!",
+    0x17: "#REF!",
+    0x1D: "#NAME?",
+    0x24: "#NUM!",
+    0x2A: "#N/A",
+}
 
 
 class XlsBook:
-    """Raises struct.error if the file is damaged. Of an older one nothing is known."""
+    """Raises struct.error if the file is damaged."""
 
-    def __init__(self, raw: bytes, all_dates: bool) -> None:
+    def __init__(self, ole: OleFile, all_dates: bool) -> None:
         self.styles = Styles(all_dates)
         self.is_known = False
-        self._stream = _stream(raw)
+        self._stream = ole.stream("workbook") or ole.stream("book")
         self._sheets: list[int] = []  # where they begin
         codes = dict(BUILT_IN)
         used: list[int] = []  # formats by style
+        version = 0
         for at, kind, size in self._records(0):
             if kind == BOF:
-                self.is_known = struct.unpack_from("<H", self._stream, at)[0] == VERSION_8
+                version = struct.unpack_from("<H", self._stream, at)[0]
+                self.is_known = version in (VERSION_5, VERSION_8)
             if not self.is_known:
                 return
             if kind == FORMAT:
-                number, length, wide = struct.unpack_from("<HHB", self._stream, at)
-                text = self._stream[at + 5 : at + 5 + length * (1 + wide % 2)]
-                codes[number] = text.decode("utf-16-le" if wide % 2 else "latin-1", "replace")
+                number, text = self._format(at, version)
+                codes[number] = text
             elif kind == XF and size >= 4:
                 used.append(struct.unpack_from("<H", self._stream, at + 2)[0])
             elif kind == SHEET:
@@ -52,8 +60,20 @@ class XlsBook:
         for style, number in enumerate(used):
             self.styles.add(str(style).encode(), codes.get(number, ""))
 
-    def look_through(self, index: int, facts: SheetFacts) -> None:
-        """Note what the sheet at `index` says in `facts`."""
+    def _format(self, at: int, version: int) -> tuple[int, str]:
+        """Its number and its text."""
+        if version == VERSION_5:
+            number, length = struct.unpack_from("<HB", self._stream, at)
+            return number, self._stream[at + 3 : at + 3 + length].decode("latin-1")
+        number, length, wide = struct.unpack_from("<HHB", self._stream, at)
+        text = self._stream[at + 5 : at + 5 + length * (1 + wide % 2)]
+        return number, text.decode("utf-16-le" if wide % 2 else "latin-1", "replace")
+
+    def look_through(
+        self, index: int, facts: SheetFacts, errors: dict[int, dict[int, str]]
+    ) -> None:
+        """Note what the sheet at `index` says in `facts`, and the text of its errors by line and
+        column."""
         if index >= len(self._sheets):
             return
         stream, wanted = self._stream, self.styles.looked_for
@@ -68,11 +88,16 @@ class XlsBook:
                 first, last, width, _style, flags = struct.unpack_from("<5H", stream, at)
                 if flags & 1 or not width:
                     facts.hidden_columns.append((first, last))
-            elif kind in (NUMBER, RK, FORMULA, TEXT):
+            elif kind in (NUMBER, RK, FORMULA, ERROR, *TEXTS):
                 line, column, style = struct.unpack_from("<3H", stream, at)
+                if error := _error(stream, at, kind):
+                    errors.setdefault(line + 1, {})[column] = error
                 if style in formats:
                     facts.mark(line + 1, column, formats[style])
-                if style in dates and kind in (NUMBER, RK):
+                is_number = kind in (NUMBER, RK) or (
+                    kind == FORMULA and stream[at + 12 : at + 14] != NONE
+                )
+                if style in dates and is_number:
                     value = _number(stream, at + 6, kind)
                     self._note_date(facts, line + 1, column, dates[style], value)
             elif kind == SEVERAL_RK:
@@ -110,8 +135,18 @@ class XlsBook:
             at += size
 
 
+def _error(stream: bytes, at: int, kind: int) -> str:
+    """The text of a cell with an error; "" for another one."""
+    if kind == ERROR:
+        code, is_error = stream[at + 6 : at + 8]
+        return ERRORS.get(code, "#N/A") if is_error else ""
+    if kind == FORMULA and stream[at + 12 : at + 14] == NONE and stream[at + 6] == 2:
+        return ERRORS.get(stream[at + 8], "#N/A")
+    return ""
+
+
 def _number(stream: bytes, at: int, kind: int) -> float:
-    if kind == NUMBER:
+    if kind != RK:
         value: float = struct.unpack_from("<d", stream, at)[0]
         return value
     packed: int = struct.unpack_from("<i", stream, at)[0]
@@ -120,36 +155,3 @@ def _number(stream: bytes, at: int, kind: int) -> float:
     else:
         value = struct.unpack("<d", b"\0\0\0\0" + struct.pack("<i", packed & ~3))[0]
     return value / 100 if packed & 1 else value
-
-
-def _stream(raw: bytes) -> bytes:
-    """The stream with the workbook; nothing if it is in an unusual place."""
-    size = 1 << struct.unpack_from("<H", raw, 30)[0]
-    if size not in (512, 4096):
-        return b""
-    sectors = [one for one in struct.unpack_from("<109I", raw, 76) if one < _END]
-    more = struct.unpack_from("<I", raw, 68)[0]
-    while more < _END and len(sectors) < SECTORS:
-        *listed, more = struct.unpack_from(f"<{size // 4}I", raw, (more + 1) * size)
-        sectors += [one for one in listed if one < _END]
-    table: list[int] = []
-    for one in sectors:
-        table += struct.unpack_from(f"<{size // 4}I", raw, (one + 1) * size)
-
-    def chain(first: int) -> Iterator[bytes]:
-        while first < len(table):
-            yield raw[(first + 1) * size : (first + 2) * size]
-            first = table[first]
-
-    # A chain that leads back into itself ends where the file would.
-    most = len(raw) // size + 1
-    folder = b"".join(islice(chain(struct.unpack_from("<I", raw, 48)[0]), most))
-    for at in range(0, len(folder) - 127, 128):
-        length = struct.unpack_from("<H", folder, at + 64)[0]
-        name = folder[at : at + max(length - 2, 0)].decode("utf-16-le", "replace")
-        if name == "Workbook":
-            first, bytes_in_it = struct.unpack_from("<II", folder, at + 116)
-            if bytes_in_it < SMALLEST:
-                return b""
-            return b"".join(islice(chain(first), most))[:bytes_in_it]
-    return b""

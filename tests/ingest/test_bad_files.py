@@ -86,6 +86,7 @@ NOISE = random.Random(1).randbytes(4_000)
 TWO = [["Ann", "x"], ["Ben", "y"]]
 CSV = [
     refused("C2 header only", b"name,text\n", "column names but no rows"),
+    refused("C2 header only, again and again", b"a,b\na,b\na,b\n", "All rows of the file repeat"),
     refused("C3 only blank lines", b"\n  \n\t\n", "empty"),
     readable(
         "C4 blank lines between rows",

@@ -58,6 +58,10 @@ def finding(reader: Reader, kind: str) -> Finding | None:
         ("Report of May\na,b,c\n1,2,3\n4,5,6\n", ["a", "b", "c"], ["1", "2", "3"]),
         ("a,b,c\n1\n2\n", ["a", "b", "c"], ["1"]),
         ('id, text, n\n1, "Hello, world", 3\n2, "x, y", 4\n', ["id", "text", "n"], None),
+        ('a,b,c\n ,", ",1\nx, y,2\n', ["a", "b", "c"], [" ", ", ", "1"]),
+        ('a,b\n" ""N""",  1\n" ""M""", 2\n', ["a", "b"], [' "N"', "  1"]),
+        ("[Id],[Full Name]\n1,Ann\n", ["[Id]", "[Full Name]"], ["1", "Ann"]),
+        ("[Name]\nAnn\nBen\n", ["[Name]"], ["Ann"]),
         ('a; b\n"1"; "x; y"\n"2"; "z"\n', ["a", "b"], ["1", "x; y"]),
         ('a,b\n1, he said "x"\n2,y\n', ["a", "b"], ["1", ' he said "x"']),
         ('id\ttext\n1\t"Great" product\n2\tb\n3\t"open\n4\tok\n', ["id", "text"], None),
@@ -73,6 +77,8 @@ def test_a_file_is_cut_as_it_is_meant(
         assert cells(rows)[0] == first
         return
     assert not any(row.problem for row in rows)
+    said = [one.kind for one in reader.remarks]
+    assert ("skipped_blanks" in said) == (len(columns) == 3)
     wanted = {3: ["1", "Hello, world", "3"], 2: ["1", '"Great" product']}[len(columns)]
     assert cells(rows)[0] == wanted
 

@@ -67,7 +67,7 @@ def store(
                 answers.append((number, params, judged))
         updates.sort(key=_NUMBER)  # rows that lie together
         # bulk_update takes thirty times as long.
-        with slice_transaction(), connection.cursor() as cursor:
+        with slice_transaction(lease), connection.cursor() as cursor:
             note_change(batch.job_id)
             cursor.executemany(_UPDATE, updates)
             if calls:
@@ -102,7 +102,7 @@ def match_imported(batch: Batch, path: Path, lease: Lease) -> dict[str, int]:
     if not job.upload_bytes:
         names = [(json.dumps({"custom_id": one}), job.pk, number) for one, number in rows.items()]
         for begin in range(0, len(names), SLICE):
-            with slice_transaction(), connection.cursor() as cursor:
+            with slice_transaction(lease), connection.cursor() as cursor:
                 note_change(job.pk)
                 cursor.executemany(_NAME, names[begin : begin + SLICE])
             lease.renew()
@@ -119,7 +119,7 @@ def say_what_fits(batch: Batch, path: Path, lease: Lease) -> None:
     theirs = Row.objects.filter(job=job, batch=batch)
     for some in theirs.value_slices(SLICE):
         here = theirs.filter(number__in=[number for (number,) in some])
-        with slice_transaction():
+        with slice_transaction(lease):
             note_change(job.pk)
             # What this site would not have sent was answered all the same.
             here.exclude(outcome=Outcome.WAITING).exclude(problem="").update(problem="")

@@ -21,10 +21,14 @@ _mine = threading.local()  # `held`: seconds since this thread's last pause
 
 
 @contextmanager
-def slice_transaction() -> Iterator[None]:
-    """One transaction of several in a row. After it, others who want to write get their turn."""
+def slice_transaction(lease: Lease | None) -> Iterator[None]:
+    """One transaction of several in a row. After it, others who want to write get their turn.
+    `lease`: it changes nothing once somebody else has the job; None: what it changes says so
+    itself. Raises LeaseLost."""
     began = time.monotonic()
     with transaction.atomic():
+        if lease:
+            lease.require()
         yield
     if connection.vendor == "sqlite" and not connection.in_atomic_block:
         _mine.held = getattr(_mine, "held", 0.0) + time.monotonic() - began
@@ -43,6 +47,6 @@ def delete_rows(rows: QuerySet[Any], lease: Lease) -> None:
     """Delete what has a `number` in a job. Raises LeaseLost."""
     ordered = rows.order_by("number").values_list("number", flat=True)
     while numbers := list(ordered[:SLICE]):
-        with slice_transaction():
+        with slice_transaction(lease):
             rows.filter(number__lte=numbers[-1]).delete()
         lease.renew()

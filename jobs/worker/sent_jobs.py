@@ -95,7 +95,7 @@ def step_of_sent(job: Job, lease: Lease) -> timedelta:
     if job.state == Job.State.WORKING and not batches and not pilots.step_of_pilot(job, lease):
         deduplication.copy_answers(job, lease)
         statistics.count_answers(job, lease)
-        finishing.finish_job(job)
+        finishing.finish_job(job, lease)
     return NOW if job.state == Job.State.FINISHED else until_due(batches)
 
 
@@ -131,7 +131,7 @@ def _step_in_other_mode(job: Job, batches: list[Batch], lease: Lease) -> timedel
         for batch in batches:
             Batch.objects.move(batch.pk, batch.state, Batch.State.CANCELED)
         finishing.stop_rows(job, Q(), lease)
-        finishing.finish_job(job)
+        finishing.finish_job(job, lease)
         return due_times.SAFETY
     why = (
         "This job was submitted in practice mode, but the site has an API key now. Nothing is "
@@ -162,7 +162,8 @@ def _step_of_sending(job: Job, batches: list[Batch], lease: Lease) -> timedelta:
             return NOW
         if any(batch.state == Batch.State.UNKNOWN for batch in batches):
             return until_due(batches)
-        if Job.objects.try_move(job.pk, Job.State.SUBMITTING, Job.State.WORKING):
+        mine = Job.objects.filter(lease_owner=lease.owner)  # else other rows may wait by now
+        if mine.try_move(job.pk, Job.State.SUBMITTING, Job.State.WORKING):
             is_pilot = Pilot.objects.open().filter(job=job).exists()
             what = "The pilot" if is_pilot else "Everything"
             job_log.write(job.pk, f"{what} has been sent.")

@@ -169,11 +169,11 @@ def _fewer_than_agreed(
     if not job.recipe.only_new or estimate is None:
         return False
     agreed = estimate.basis.survey
-    if not agreed.answered:
+    # Rows that were stopped before this and are retried have a price of their own.
+    if not agreed.answered or job.last_round > 1:
         return False
     if job.kind == Job.Kind.REQUESTS:
-        # Rows that were stopped before this and are retried have a price of their own.
-        return job.last_round == 1 and (known[0] < agreed.reused or exceeds(others, agreed.sent))
+        return known[0] < agreed.reused or exceeds(others, agreed.sent)
     if agreed.known and find_previous_job(Job.objects.get(pk=job.pk)) is None:
         return True  # it may have been deleted in the meantime
     saved = agreed.answered, agreed.known_bytes + agreed.reused_bytes

@@ -13,8 +13,9 @@ from django.db import connection, transaction
 from ..models import Batch, FileProblem, Outcome, Row, answer_kind_of, job_log, note_change, results
 from ..models.statements import update_statement
 from ..rules import wording
-from ..rules.judging import ResultLine, judge_result, read_line
+from ..rules.judging import judge_result
 from ..rules.pricing import known_cost_in_pico
+from ..rules.result_lines import ResultLine, read_line
 from ..rules.sent_keys import SentKeys
 from ..rules.tool_answers import forced_tool
 from . import answer_columns, external_ids, result_files

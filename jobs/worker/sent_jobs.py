@@ -26,6 +26,7 @@ from ..provider import errors
 from ..results import statistics
 from ..retries import preparation
 from ..rules import log_context
+from ..spending import price_overrides
 from . import due_times, finishing, pilots, row_changes, tally
 from .due_times import NOW, needs_look, time_left, until_due
 
@@ -44,6 +45,10 @@ JOURNAL_IS_GONE = (
     "The database was restored from a backup. While we were restoring a batch of this job, the "
     "journal went missing, so we do not know what was sent. Nothing else is sent. Put "
     "journal.jsonl back into DATA_DIR, or stop the job: then its other rows are not sent."
+)
+PRICE_HAS_RISEN = (
+    "The price of {model} has risen since this was submitted, so the job could cost more than its "
+    "maximum. Nothing else is sent. Stop the job, then retry its stopped rows at the new price."
 )
 
 
@@ -149,6 +154,9 @@ def _step_of_sending(job: Job, batches: list[Batch], lease: Lease) -> timedelta:
         return due_times.SAFETY  # rows that wait may have been sent
     if any(batch.state == Batch.State.RESTORING for batch in batches):
         holds.hold(job.pk, JOURNAL_IS_GONE)
+        return due_times.SAFETY
+    if model := price_overrides.find_risen(job):
+        holds.hold(job.pk, PRICE_HAS_RISEN.format(model=model[:100]))
         return due_times.SAFETY
     has_repeated = job.recipe.skip_duplicates or job.recipe.only_new
     if (has_repeated or not job.row_choice.is_all) and not job.deduplicated:

@@ -166,7 +166,7 @@ def measure_end(clicks: Clicks, size: int) -> None:
     from jobs.worker import row_changes, tally
 
     job = Job.objects.get(pk=clicks.pk)
-    lease = Lease(job.pk, "bench", job.created_at, _renewed=clock.Countdown(1e9))
+    lease = Lease(job.pk, job.lease_owner, job.created_at, _renewed=clock.Countdown(1e9))
     with measured("click: leave all rows out"):
         clicks.post("/problems/overloaded_error/ignore/", rows=size)
     with measured("worker: leave all rows out"):

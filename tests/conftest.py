@@ -68,6 +68,7 @@ from pytest_django import Settings
 
 from jobs.actions import first_account, retries, submissions
 from jobs.batches import late, polling
+from jobs.batches.leases import Lease
 from jobs.cli import worker_waits
 from jobs.drafts import estimates, token_counts
 from jobs.ingest.input_sizes import AROUND
@@ -406,6 +407,12 @@ def csv_lines(rows: Sequence[Cells | Request]) -> list[str]:
 def drive(db: None) -> Callable[..., Job]:
     """`drive(job)` does the worker's work until the job has come to its end."""
     return drive_job
+
+
+def lease_of(job: Job) -> Lease:
+    """The lease that somebody has on a job now; nobody's if it is free."""
+    owner = Job.objects.values_list("lease_owner", flat=True).get(pk=job.pk)
+    return Lease(job.pk, owner, clock.now())
 
 
 def is_over(job: Job) -> bool:

@@ -357,7 +357,7 @@ def lose(batch: Batch, lease: Lease, why: str = "") -> None:
     without = Row.objects.filter(batch=batch, outcome=Outcome.WAITING)
     for some in without.value_slices(SLICE):
         numbers = [number for (number,) in some]
-        with slice_transaction():
+        with slice_transaction(lease):
             note_change(batch.job_id)
             # Locked: whoever collects it comes before us or after us.
             if not mine.update(state=batch.state):
@@ -376,7 +376,7 @@ def wait_again(batch: Batch, lease: Lease) -> None:
     that what they may cost stays reserved. Raises LeaseLost."""
     lost = Row.objects.filter(batch=batch, outcome=Outcome.ERRORED, cause="lost")
     for some in lost.value_slices(SLICE):
-        with slice_transaction():
+        with slice_transaction(lease):
             note_change(batch.job_id)
             lost.filter(number__in=[number for (number,) in some]).update(
                 outcome=Outcome.WAITING, cause="", message=""

@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from ..models import Batch, Job, Row
-from ..rules.judging import read_line
+from ..rules.result_lines import read_line
 from ..rules.row_contents import read_cells
 from . import result_files
 from .leases import Lease

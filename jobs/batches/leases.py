@@ -35,6 +35,13 @@ class Lease:
         if mine.update(lease_until=clock.now() + LENGTH) != 1:
             raise LeaseLost
 
+    def require(self) -> None:
+        """In a transaction: nobody else takes the job until its end. What was worked out before may
+        be old when this worker stood still, or its machine was suspended. Raises LeaseLost."""
+        mine = Job.objects.filter(pk=self.job_pk, lease_owner=self.owner)
+        if mine.update(lease_owner=self.owner) != 1:
+            raise LeaseLost
+
     def hold_for(self, seconds: float) -> None:
         """Keep the lease through a step that cannot renew it. Raises LeaseLost."""
         self._renewed = clock.Countdown(seconds)

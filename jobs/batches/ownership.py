@@ -18,6 +18,7 @@ from django.db.models import F
 from ..models import Batch, DisownedBatch, SubmissionEvent, clock, job_log
 from ..provider import client, errors
 from ..provider.replies import BatchInfo
+from ..rules.result_lines import read_line
 
 logger = logging.getLogger(__name__)
 
@@ -26,13 +27,6 @@ LOOKS = 5  # that have to agree before a batch is excluded
 FIRST_PAUSE, LONGEST_PAUSE = timedelta(seconds=10), timedelta(hours=1)
 # How long the provider is searched for a batch that was given up or disowned.
 LATE_FOR = timedelta(hours=48)
-
-
-class _OnlyId(msgspec.Struct):
-    custom_id: str
-
-
-_decoder = msgspec.json.Decoder(_OnlyId)
 
 
 def first_custom_id(provider_id: str) -> str:
@@ -45,8 +39,8 @@ def first_custom_id(provider_id: str) -> str:
             break
     line = b"".join(beginning).partition(b"\n")[0]
     try:
-        return _decoder.decode(line).custom_id
-    except msgspec.DecodeError:
+        return read_line(line).custom_id
+    except (msgspec.DecodeError, RecursionError):
         return ""
 
 

@@ -18,6 +18,7 @@ from typing import IO, Any
 
 import msgspec
 from django.conf import settings
+from django.db import transaction
 from django.db.models import Max
 
 from ..models import (
@@ -152,7 +153,7 @@ def plan_next_batch(job: Job, lease: Lease) -> bool:
     batch.size, batch.body_bytes, batch.body_sha256 = body.size, body.bytes, body.sha256
     for why, numbers in body.left_out.items():
         for some in slices_of(numbers):
-            with slice_transaction():
+            with slice_transaction(lease):
                 note_change(job.pk)
                 Row.objects.filter(job=job, number__in=some, outcome=Outcome.WAITING).update(
                     outcome=Outcome.LEFT_OUT, cause="left_out", problem=why
@@ -162,8 +163,10 @@ def plan_next_batch(job: Job, lease: Lease) -> bool:
         files.body_path(batch).unlink()
         return True
     batch.state = Batch.State.PLANNING
-    batch.save(force_insert=True)
-    note_asked(job, batch.round, recipe_of_round(job, batch.round))
+    with transaction.atomic():
+        lease.require()
+        batch.save(force_insert=True)
+        note_asked(job, batch.round, recipe_of_round(job, batch.round))
     _fill(batch, body.numbers, lease)
     return True
 
@@ -174,7 +177,7 @@ def _fill(batch: Batch, numbers: Sequence[int], lease: Lease) -> None:
     whole = Batch.objects.filter(body_sha256=batch.body_sha256)
     mine = whole.filter(pk=batch.pk, state=Batch.State.PLANNING)
     for some in slices_of(numbers):
-        with slice_transaction():
+        with slice_transaction(lease):
             note_change(batch.job_id)
             # Locked: whoever empties it comes before us or after us.
             if not mine.update(state=Batch.State.PLANNING):
@@ -199,7 +202,7 @@ def empty(batch: Batch) -> None:
     mine.update(body_sha256="")
     rows = Row.objects.filter(batch=batch).order_by("number").values_list("number", flat=True)
     while numbers := list(rows[: slices.SLICE]):
-        with slice_transaction():
+        with slice_transaction(None):
             note_change(batch.job_id)
             if not mine.update(state=Batch.State.PLANNING):
                 return  # another worker did it

@@ -60,7 +60,7 @@ def give_rows_back(job: Job, intent: journal.Intent) -> bool:
         _let_go(batch, parts)
         return False
     for part in parts:
-        with slice_transaction():
+        with slice_transaction(None):
             _lock(batch)
             _take(batch, part)
     return True
@@ -192,7 +192,7 @@ def _take(batch: Batch, part: Ranges) -> None:
 def _let_go(batch: Batch, parts: list[Ranges]) -> None:
     """Keep the batch out. Its waiting rows are not sent again."""
     for part in parts:
-        with slice_transaction():
+        with slice_transaction(None):
             _lock(batch)
             mine = Q(batch=batch) | Q(batch=None, outcome=Outcome.WAITING)
             _rows(batch.job, part).filter(mine).update(

@@ -13,8 +13,9 @@ from django.db import connection, transaction
 from ..models import Batch, FileProblem, Outcome, Row, answer_kind_of, job_log, note_change, results
 from ..models.statements import update_statement
 from ..rules import wording
-from ..rules.judging import ResultLine, judge_result, read_line
+from ..rules.judging import judge_result
 from ..rules.pricing import known_cost_in_pico
+from ..rules.result_lines import ResultLine, read_line
 from ..rules.sent_keys import SentKeys
 from ..rules.tool_answers import forced_tool
 from . import answer_columns, external_ids, result_files
@@ -69,7 +70,7 @@ def store(
                 answers.append((number, params, judged))
         updates.sort(key=_NUMBER)  # rows that lie together
         # bulk_update takes thirty times as long.
-        with slice_transaction(), connection.cursor() as cursor:
+        with slice_transaction(lease), connection.cursor() as cursor:
             note_change(batch.job_id)
             cursor.executemany(_UPDATE, updates)
             if calls:
@@ -104,7 +105,7 @@ def match_imported(batch: Batch, path: Path, lease: Lease) -> dict[str, int]:
     if not job.upload_bytes:
         names = [(json.dumps({"custom_id": one}), job.pk, number) for one, number in rows.items()]
         for begin in range(0, len(names), SLICE):
-            with slice_transaction(), connection.cursor() as cursor:
+            with slice_transaction(lease), connection.cursor() as cursor:
                 note_change(job.pk)
                 cursor.executemany(_NAME, names[begin : begin + SLICE])
             lease.renew()
@@ -121,7 +122,7 @@ def say_what_fits(batch: Batch, path: Path, lease: Lease) -> None:
     theirs = Row.objects.filter(job=job, batch=batch)
     for some in theirs.value_slices(SLICE):
         here = theirs.filter(number__in=[number for (number,) in some])
-        with slice_transaction():
+        with slice_transaction(lease):
             note_change(job.pk)
             # What this site would not have sent was answered all the same.
             here.exclude(outcome=Outcome.WAITING).exclude(problem="").update(problem="")

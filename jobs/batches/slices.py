@@ -22,20 +22,26 @@ _held = 0.0  # seconds since the last pause
 
 
 @contextmanager
-def slice_transaction() -> Iterator[None]:
-    """One transaction of several in a row. After it, others who want to write get their turn."""
+def slice_transaction(lease: Lease | None) -> Iterator[None]:
+    """One transaction of several in a row. After it, others who want to write get their turn.
+    `lease`: it changes nothing once somebody else has the job; None: what it changes says so
+    itself. Raises LeaseLost."""
     if connection.vendor == "sqlite" and not connection.in_atomic_block:
         with _turn:
-            yield from _hold_and_pause()
+            yield from _hold_and_pause(lease)
     else:
         with transaction.atomic():
+            if lease:
+                lease.require()
             yield
 
 
-def _hold_and_pause() -> Iterator[None]:
+def _hold_and_pause(lease: Lease | None) -> Iterator[None]:
     global _held
     with transaction.atomic():
         began = time.monotonic()  # from now on others wait
+        if lease:
+            lease.require()
         yield
     _held += time.monotonic() - began
     if _held > HELD_SECONDS:
@@ -53,6 +59,6 @@ def delete_rows(rows: QuerySet[Any], lease: Lease) -> None:
     """Delete what has a `number` in a job. Raises LeaseLost."""
     ordered = rows.order_by("number").values_list("number", flat=True)
     while numbers := list(ordered[:SLICE]):
-        with slice_transaction():
+        with slice_transaction(lease):
             rows.filter(number__lte=numbers[-1]).delete()
         lease.renew()

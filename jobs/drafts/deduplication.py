@@ -68,7 +68,7 @@ def mark_repeated_rows(job: Job, lease: Lease) -> None:
         size += sum(one.size for one in some if one.earlier)
         alike += sum(one.same_as > 0 for one in some)
         alike_size += sum(one.size for one in some if one.same_as)
-        gone += _mark(job, some, before)
+        gone += _mark(job, some, before, lease)
         lease.renew()
     if gone:
         return  # look again
@@ -117,7 +117,7 @@ def _version_of_previous(job: Job) -> int:
     return found.first() or 0
 
 
-def _mark(job: Job, found: Sequence[RepeatedRow], before: int) -> int:
+def _mark(job: Job, found: Sequence[RepeatedRow], before: int, lease: Lease) -> int:
     """How many answers of earlier jobs were gone by the time they were to be copied. `before`: as
     _version_of_previous gave it when `found` was looked for."""
     marks = [
@@ -137,7 +137,7 @@ def _mark(job: Job, found: Sequence[RepeatedRow], before: int) -> int:
         number__in=numbers, earlier__isnull=False
     )
     sources = {one.earlier_job for one in found if one.earlier}
-    with slice_transaction(), connection.cursor() as cursor:
+    with slice_transaction(lease), connection.cursor() as cursor:
         note_change(job.pk)
         cursor.executemany(_MARK, marks)
         gone = _copy_earlier(job, known, sources, before) if sources else 0
@@ -169,11 +169,11 @@ def _fewer_than_agreed(
     if not job.recipe.only_new or estimate is None:
         return False
     agreed = estimate.basis.survey
-    if not agreed.answered:
+    # Rows that were stopped before this and are retried have a price of their own.
+    if not agreed.answered or job.last_round > 1:
         return False
     if job.kind == Job.Kind.REQUESTS:
-        # Rows that were stopped before this and are retried have a price of their own.
-        return job.last_round == 1 and (known[0] < agreed.reused or exceeds(others, agreed.sent))
+        return known[0] < agreed.reused or exceeds(others, agreed.sent)
     if agreed.known and find_previous_job(Job.objects.get(pk=job.pk)) is None:
         return True  # it may have been deleted in the meantime
     saved = agreed.answered, agreed.known_bytes + agreed.reused_bytes
@@ -193,7 +193,7 @@ def copy_answers(job: Job, lease: Lease) -> None:
     # While a row waits, its duplicates wait with it.
     settled = Row.objects.filter(job=job, same_as=None).exclude(outcome=Outcome.WAITING)
     for rows in copies.value_slices(SLICE):
-        with slice_transaction():
+        with slice_transaction(lease):
             note_change(job.pk)
             _copy(copies.filter(number__in=[number for (number,) in rows]), settled, "same_as")
         lease.renew()

@@ -100,7 +100,9 @@ def read_upload(job: Job, lease: Lease) -> None:
             text = f"Our copy of your corrected file is {fault}, so it was not used."
             notes.append(Finding("damaged_copy", text))
             good.remove(correction)
-    FileProblem.objects.filter(job=job).delete()
+    with transaction.atomic():
+        lease.require()
+        FileProblem.objects.filter(job=job).delete()
     if damage:
         give_up(job, unreadable("damaged_copy", f"Our copy of your file is {damage}."), lease)
         return
@@ -182,10 +184,9 @@ def _read_rows(job: Job, corrections: list[str], lease: Lease) -> UploadSummary:
     for answer in read_apart(order, lease):
         if isinstance(answer, RowsRead):
             _require_room(job)
-            _store(job, answer.rows, stored)
-            stored += len(answer.rows)
             stored_bytes += sum(len(row[1].encode()) + storage.ROW_BYTES for row in answer.rows)
-            _progress(job, answer.position, stored, stored_bytes)
+            _store(job, answer, stored, stored_bytes, lease)
+            stored += len(answer.rows)
             lease.renew()
         elif isinstance(answer, FileRead):
             return answer.summary
@@ -231,14 +232,21 @@ _SENT = (Outcome.WAITING.value, "")
 _LEFT_OUT = (Outcome.LEFT_OUT.value, "left_out")
 
 
-def _store(job: Job, rows: list[tuple[int, str, int, str]], before: int) -> None:
-    """Store rows (line, source, size, problem) after the first `before` ones."""
+def _store(job: Job, read: RowsRead, before: int, stored_bytes: int, lease: Lease) -> None:
+    """Store rows after the first `before` ones, and the progress. Raises LeaseLost."""
+    with slice_transaction(lease):
+        _insert(job, read.rows, before)
+        _progress(job, read.position, before + len(read.rows), stored_bytes)
+
+
+def _insert(job: Job, rows: list[tuple[int, str, int, str]], before: int) -> None:
+    """Rows (line, source, size, problem) after the first `before` ones."""
     values = [
         (job.pk, number, *row, *(_LEFT_OUT if row[3] else _SENT), *_NEW.values())
         for number, row in enumerate(rows, start=before + 1)
     ]
     # bulk_create is ten times slower: SQLite allows it 50 rows per statement.
-    with slice_transaction(), connection.cursor() as cursor:
+    with connection.cursor() as cursor:
         cursor.executemany(_INSERT, values)
 
 
@@ -248,7 +256,7 @@ def give_up(job: Job, error: Unreadable, lease: Lease) -> None:
     found = UploadSummary("", "table")
     for finding in error.findings:
         found.note(finding, leaves_out=True)
-    _settle(job, Job.State.UNREADABLE, found.groups, row_count=0, stored_bytes=0)
+    _settle(job, Job.State.UNREADABLE, found.groups, lease, row_count=0, stored_bytes=0)
 
 
 def _finish(
@@ -267,6 +275,7 @@ def _finish(
         job,
         state,
         summary.groups,
+        lease,
         read_bytes=job.upload_bytes,
         kind=summary.kind,
         columns=summary.columns,
@@ -284,7 +293,7 @@ def attach_file(job: Job, lease: Lease) -> None:
     rows = Row.objects.filter(job=job)
     for some in rows.value_slices(SLICE):
         slice_ = rows.filter(number__gte=some[0][0], number__lte=some[-1][0])
-        with slice_transaction():
+        with slice_transaction(lease):
             note_change(job.pk)
             slice_.update(batch=batch, outcome=Outcome.WAITING, cause="")
         lease.renew()
@@ -298,10 +307,11 @@ def make_rows(job: Job, lease: Lease) -> None:
     for begin in range(0, size, SLICE):
         count = min(SLICE, size - begin)
         rows = [(begin + n, '{"custom_id": ""}', 0, "") for n in range(1, count + 1)]
-        _store(job, rows, begin)
+        with slice_transaction(lease):
+            _insert(job, rows, begin)
         lease.renew()
     attach_file(job, lease)
-    same = Job.objects.filter(readings=job.readings)
+    same = Job.objects.filter(readings=job.readings, lease_owner=lease.owner)
     if not same.try_move(job.pk, Job.State.READING, Job.State.WORKING, row_count=size):
         raise LeaseLost
 
@@ -325,9 +335,10 @@ def _fitted_recipe(job: Job, summary: UploadSummary) -> dict[str, Any]:
     return {"recipe": column_matching.with_columns(recipe, names)} if names else {}
 
 
-def _settle(job: Job, state: str, groups: list[FindingGroup], **values: Any) -> None:
-    """Store the outcome of a reading. Raises LeaseLost if the choices have changed."""
+def _settle(job: Job, state: str, groups: list[FindingGroup], lease: Lease, **values: Any) -> None:
+    """Store the outcome of a reading. Raises LeaseLost, also if the choices have changed."""
     with transaction.atomic():
+        lease.require()  # another worker may have begun to read it anew
         FileProblem.objects.bulk_create(
             FileProblem(
                 job=job,

@@ -202,9 +202,10 @@ def _rows(
 def _row_slices(
     job: Job, lease: Lease | None, *, only_good: bool = False
 ) -> Iterator[list[tuple[int, list[str]]]]:
-    """Number and cells of the rows that can be sent, or, with `only_good`, of those with a good
-    answer to the job's own prompt. Raises LeaseLost."""
-    wanted = Row.objects.filter(job=job).exclude(outcome=Outcome.LEFT_OUT)
+    """Number and cells of the rows that are to be sent, or need not be any more; with `only_good`,
+    of those with a good answer to the job's own prompt. Raises LeaseLost."""
+    # None that was stopped, and is not sent again: others would wait for its answer.
+    wanted = Row.objects.filter(job=job, outcome__in=[Outcome.WAITING, Outcome.GOOD])
     if only_good:
         wanted = Row.objects.filter(job=job, outcome=Outcome.GOOD)
         if others := _rounds_with_other_prompt(job):

@@ -92,18 +92,18 @@ def mark_unselected_rows(job: Job, lease: Lease) -> bool:
         if len(some) == SLICE:
             if not Job.objects.filter(pk=job.pk, state=job.state).exists():
                 return False
-            _mark(job, some)
+            _mark(job, some, lease)
             some.clear()
-    _mark(job, some)
+    _mark(job, some, lease)
     marked = Row.objects.filter(job=job, outcome=Outcome.LEFT_OUT, cause=NOT_SELECTED).count()
     job_log.write(job.pk, f"{wording.rows(marked).capitalize()} not selected.")
     return True
 
 
-def _mark(job: Job, numbers: list[int]) -> None:
+def _mark(job: Job, numbers: list[int], lease: Lease) -> None:
     # Only rows that wait and were never in a batch.
     waiting = Row.objects.filter(job=job, outcome=Outcome.WAITING, batch=None, same_as=None)
-    with slice_transaction():
+    with slice_transaction(lease):
         note_change(job.pk)
         waiting.filter(number__in=numbers).update(
             outcome=Outcome.LEFT_OUT, cause=NOT_SELECTED, problem=WHY

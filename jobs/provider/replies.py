@@ -13,6 +13,7 @@ from typing import Annotated, Any, Self, TypeVar
 import msgspec
 
 from ..rules.judging import Message
+from ..rules.odd_json import plain_json
 from ..rules.provider_lists import ModelInfo
 from .errors import Unclear
 
@@ -106,10 +107,21 @@ Reply = TypeVar("Reply")
 AnyPage = TypeVar("AnyPage", BatchPage, ModelPage)
 
 
+def _decode(content: bytes, kind: type[Reply]) -> Any:
+    try:
+        return _decoders[kind].decode(content)
+    except msgspec.ValidationError:
+        raise
+    except msgspec.DecodeError:
+        if kind is Message and (text := plain_json(content)):
+            return _decoders[kind].decode(text)
+        raise
+
+
 def decode_reply(content: bytes, kind: type[Reply]) -> Reply:
     """The body of a reply as a `kind`. Raises Unclear when it is anything else."""
     try:
-        reply: Reply = _decoders[kind].decode(content)
+        reply: Reply = _decode(content, kind)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise Unclear("Anthropic's reply could not be read.") from error
     return reply

@@ -191,7 +191,7 @@ def compare_if_due(
     found = Accuracy()
     delete_rows(Difference.objects.filter(job=job), lease)
     if gold.choice.is_made:
-        found = compare_job(job, gold.choice, _noting(job), lease.renew, numbers)
+        found = compare_job(job, gold.choice, _noting(job, lease), lease.renew, numbers)
     # What changed meanwhile is compared in the next step: the versions are those of before.
     GoldStandard.objects.filter(pk=gold.pk).update(
         compared=found,
@@ -202,10 +202,10 @@ def compare_if_due(
     return None
 
 
-def _noting(job: Job) -> Callable[[Sequence[int]], None]:
+def _noting(job: Job, lease: Lease) -> Callable[[Sequence[int]], None]:
     def note(numbers: Sequence[int]) -> None:
         if numbers:
-            with slice_transaction():
+            with slice_transaction(lease):
                 Difference.objects.bulk_create(
                     (Difference(job=job, number=number) for number in numbers),
                     ignore_conflicts=True,  # left by a worker that died

@@ -266,8 +266,8 @@ def _raw_chunks(batches: Sequence[Batch]) -> Iterator[bytes]:
         for block in stored_results.blocks(batch):
             yield block
             last = block[-1:]
-        if batch.state != Batch.State.COLLECTED and last != b"\n":
-            yield b"\n"  # a line that was cut off ends here, and not in the next file
+        if last != b"\n":
+            yield b"\n"  # its last line ends here, and not in the next file
 
 
 def problem_chunks(job: Job) -> Iterator[bytes]:

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from ..batches import external_ids, result_files, stored_results
 from ..ingest.corrected_rows import OURS
 from ..models import Batch, Job
-from ..rules.judging import judge_result, read_line
+from ..rules.judging import judge_result
+from ..rules.result_lines import read_line
 from ..rules.spreadsheet_cells import plain_cell
 from .table import problem_delimiter
 

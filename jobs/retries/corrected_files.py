@@ -61,7 +61,7 @@ def read_next(job: Job, lease: Lease) -> bool:
     if len(changed) > SLICE:
         _begin(job, waiting, len(changed))
         for some in _slices(changed):
-            with slice_transaction():
+            with slice_transaction(lease):
                 edits.store_sources(job, some)
                 RowChange.objects.filter(job=job).update(done=F("done") + len(some))
             lease.renew()
@@ -95,7 +95,7 @@ def save_changes(job: Job, changed: dict[int, str]) -> None:
     """Store corrected sources by row number as Edits, one transaction per slice. Raises
     NotFinished."""
     for some in _slices(changed):
-        with slice_transaction():
+        with slice_transaction(None):
             if not edits.is_open(job):
                 raise NotFinished
             edits.store_sources(job, some)

@@ -34,7 +34,7 @@ def prepare_next(job: Job) -> bool:
     last = Row.objects.filter(job=job).aggregate(last=Max("number"))["last"] or 0
     end = min(one.done_to + SLICE, last)
     rows = Row.objects.filter(job=job, number__gt=one.done_to, number__lte=end)
-    with slice_transaction():
+    with slice_transaction(None):
         # Locked: a stop comes either before this or after it.
         locked = Job.objects.select_for_update().get(pk=job.pk)
         note_change(job.pk)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -224,27 +224,31 @@ def describe_problem(cause: str, message: str) -> str:
 CALLED = "tool_use"  # the stop reason of an answer that ends with the call of a tool
 
 
+# Far more than any answer has, and few enough that a sum of them can be stored.
+Count = Annotated[int, msgspec.Meta(ge=0, le=1_000_000_000)]
+
+
 class OutputDetails(msgspec.Struct, gc=False):
-    thinking_tokens: int | None = None
+    thinking_tokens: Count | None = None
 
 
 class CacheCreation(msgspec.Struct, gc=False):
-    ephemeral_5m_input_tokens: int | None = None
-    ephemeral_1h_input_tokens: int | None = None
+    ephemeral_5m_input_tokens: Count | None = None
+    ephemeral_1h_input_tokens: Count | None = None
 
 
 class ServerToolUse(msgspec.Struct, gc=False):
-    web_search_requests: int | None = None
+    web_search_requests: Count | None = None
 
 
 class Usage(msgspec.Struct, gc=False):
     """Token counts of one answer, and its web searches. `input_tokens` excludes cache writes and
     cache reads; `output_tokens` includes thinking."""
 
-    input_tokens: int | None = None
-    cache_creation_input_tokens: int | None = None
-    cache_read_input_tokens: int | None = None
-    output_tokens: int | None = None
+    input_tokens: Count | None = None
+    cache_creation_input_tokens: Count | None = None
+    cache_read_input_tokens: Count | None = None
+    output_tokens: Count | None = None
     cache_creation: CacheCreation | None = None
     output_tokens_details: OutputDetails | None = None
     inference_geo: str | None = None
@@ -295,39 +299,6 @@ class Result(msgspec.Struct, gc=False):
     def ends_with_call(self) -> bool:
         """Whether the answer ended with the call of a tool."""
         return self.message is not None and self.message.stop_reason == CALLED
-
-
-class ResultLine(msgspec.Struct, gc=False):
-    custom_id: str
-    result: Result
-
-
-_decoder = msgspec.json.Decoder(ResultLine)
-
-
-class Envelope(msgspec.Struct):
-    """What every line must have, for results of an unknown shape."""
-
-    class Kind(msgspec.Struct):
-        type: str
-
-    custom_id: str
-    result: Kind
-
-
-_envelope_decoder = msgspec.json.Decoder(Envelope)
-
-
-def read_line(line: bytes) -> ResultLine:
-    """One line of a results file. A result of unknown shape becomes one of type "unknown_shape".
-
-    Raises msgspec.DecodeError when the line is not JSON or lacks custom_id or result.type.
-    """
-    try:
-        return _decoder.decode(line)
-    except msgspec.ValidationError:
-        envelope = _envelope_decoder.decode(line)
-        return ResultLine(envelope.custom_id, Result(type="unknown_shape"))
 
 
 class Judgment(msgspec.Struct, frozen=True, gc=False):

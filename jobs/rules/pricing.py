@@ -182,6 +182,21 @@ def _of_today() -> dict[str, PricedModel]:
     return _on(_day or datetime.now(UTC).date())
 
 
+def prices_on(day: date, entered: Iterable[PricedModel]) -> dict[str, PricedModel]:
+    """The prices of models by id that applied on `day` when these had been entered."""
+    return {**_on(day), **{known.id: known for known in entered}}
+
+
+def has_risen(before: PricedModel, now: PricedModel) -> bool:
+    """Whether any request may cost more now."""
+    steps = {0, *(one.long_prompt_above + 1 for one in (before, now) if one.long_prompt_above)}
+    return any(
+        amount > getattr(before.prices_for(tokens), kind)
+        for tokens in steps
+        for kind, amount in vars(now.prices_for(tokens)).items()
+    )
+
+
 def version() -> str:
     """Identifies the state of all prices."""
     state = hashlib.sha256(repr((priced_models(), SEARCH)).encode()).hexdigest()[:16]

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 import msgspec
 
-from .judging import ResultLine, is_understood, read_line
+from .judging import is_understood
+from .result_lines import ResultLine, read_line
 from .sent_keys import SentKeys
 
 KINDS = ("succeeded", "errored", "canceled", "expired")
@@ -41,6 +42,7 @@ DELETED = "deleted"  # the provider says that it has deleted the results
 NOT_ENDED = "not ended"  # the provider says that it is still at work
 NO_RESULTS = "no results"  # the provider has the batch, and no results of it
 UNCLEAR = "unclear"  # no whole answer came, which says nothing about the results
+OPEN = "open end"  # all results are there, and no line break after the last one
 
 
 # Of these, one look ends nothing, even after a person has given up the results.
@@ -65,7 +67,8 @@ class Proof:
 
     sha256: str
     kinds: Counter[str]  # how many results there are of each type
-    doubt: str  # names the results that are not understood; "" without any
+    # Names the results that are not understood, and whether the last line has no end; "" without.
+    doubt: str
 
 
 def prove_complete(
@@ -78,8 +81,8 @@ def prove_complete(
     digest = hashlib.sha256()
     kinds: Counter[str] = Counter()
     seen: dict[str, bytes] = {}
-    puzzle = 0  # of all results that are not understood, in whatever order they came
     ends_whole = True
+    puzzle = 0  # of all results that are not understood, in whatever order they came
     strange = ""
     for place, line in enumerate(lines):
         digest.update(line)
@@ -108,9 +111,10 @@ def prove_complete(
         raise Incomplete(what, FOREIGN if expected.recovered and not seen else "")
     if len(seen) != size:
         raise Incomplete(f"{len(seen):,} of {size:,} results arrived")
+    doubt = f"puzzle {puzzle:016x}" if puzzle else ""
     if not ends_whole:
-        raise Incomplete("the last line is cut off")
-    return Proof(digest.hexdigest(), kinds, f"puzzle {puzzle:016x}" if puzzle else "")
+        doubt = f"{OPEN} {doubt}".strip()
+    return Proof(digest.hexdigest(), kinds, doubt)
 
 
 def contradiction(counts: dict[str, int], kinds: Counter[str]) -> str:
@@ -130,10 +134,12 @@ def require_counts(proof: Proof, counts: dict[str, int]) -> None:
 
 
 def require_understood(proof: Proof, doubt: str, doubts: int) -> None:
-    """Raises Incomplete when some results are not understood, until looks in a row agree on them:
-    `doubts` looks came to `doubt` before."""
+    """Raises Incomplete when some results are not understood, or the last line has no end, until
+    looks in a row agree on that: `doubts` looks came to `doubt` before."""
     if proof.doubt and (doubt != proof.doubt or doubts < TRIES - 1):
-        raise Incomplete("some results are of a kind that is not known here", proof.doubt)
+        is_open = proof.doubt.startswith(OPEN)
+        what = "the last line is cut off" if is_open else "some results are of an unknown kind"
+        raise Incomplete(what, proof.doubt)
 
 
 def find_usable(

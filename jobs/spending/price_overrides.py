@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, date
+from contextlib import suppress
+from datetime import UTC, date, datetime
 from decimal import Decimal
 
 from django.contrib.auth.models import User
 from django.db import transaction
+from django.db.models import Q
 from django.utils import timezone
 
-from ..models import Job, ModelCatalog, PriceOverride, audit
+from ..models import Job, ModelCatalog, PriceOverride, audit, recipe_of_round
 from ..rules import pricing
 from ..rules.pricing import ModelFacts, PricedModel, TokenPrices
 from ..rules.provider_lists import ModelInfo
@@ -22,12 +24,37 @@ WRITE_5M, WRITE_1H, READ = Decimal("1.25"), Decimal(2), Decimal("0.1")
 def load_prices() -> None:
     """Load the prices in force today. Called in every process before anything about money; one
     small query if no price was ever entered."""
-    today = timezone.now().astimezone(UTC).date()
-    pricing.use_prices(_in_force(today), today)
+    now = timezone.now()
+    pricing.use_prices(_in_force(now), _day(now))
 
 
-def _in_force(today: date) -> Iterator[PricedModel]:
-    entered = PriceOverride.objects.filter(since__lte=today, withdrawn_at=None)
+def _day(moment: datetime) -> date:
+    return moment.astimezone(UTC).date()
+
+
+def find_risen(job: Job) -> str:
+    """A model of a confirmed job, or of its last retry, with a higher price now than when it was
+    confirmed: what is sent now may cost more than its maximum. "" if there is none."""
+    last, now = job.rounds.last(), timezone.now()
+    since = last.asked_at if last else job.confirmed_at
+    if since is None or (_day(since) == _day(now) and not PriceOverride.objects.exists()):
+        return ""
+    models = {recipe_of_round(job, job.last_round).model}
+    if job.kind == Job.Kind.REQUESTS:
+        models = {*job.reading.models, *(last.contents if last else ())}
+    before = pricing.prices_on(_day(since), _in_force(since))
+    for model in sorted(models):
+        known = pricing.find_model(model)
+        then = before.get(known.id if known else model)
+        with suppress(pricing.UnknownPrice):
+            if then and pricing.has_risen(then, pricing.priced_model(model)):
+                return model
+    return ""
+
+
+def _in_force(moment: datetime) -> Iterator[PricedModel]:
+    entered = PriceOverride.objects.filter(since__lte=_day(moment), entered_at__lte=moment)
+    entered = entered.filter(Q(withdrawn_at=None) | Q(withdrawn_at__gt=moment))
     latest = {own.model: own for own in entered.select_related("entered_by")}
     if not latest:
         return

@@ -94,7 +94,7 @@ def step_of_stopping(job: Job, batches: list[Batch], lease: Lease) -> timedelta:
         pilots.take_back_answers(job, lease)
         deduplication.copy_answers(job, lease)
         statistics.count_answers(job, lease)
-        finish_job(job)
+        finish_job(job, lease)
     return NOW if job.state == Job.State.FINISHED else until_due(batches)
 
 
@@ -103,7 +103,7 @@ def stop_rows(job: Job, which: Q, lease: Lease) -> int:
     waiting = Row.objects.filter(job=job, outcome=Outcome.WAITING)
     stopped = 0
     for some in waiting.filter(which).value_slices(slices.SLICE):
-        with slice_transaction():
+        with slice_transaction(lease):
             note_change(job.pk)
             numbers = [number for (number,) in some]
             stopped += waiting.filter(which, number__in=numbers).update(
@@ -113,13 +113,14 @@ def stop_rows(job: Job, which: Q, lease: Lease) -> int:
     return stopped
 
 
-def finish_job(job: Job) -> None:
+def finish_job(job: Job, lease: Lease) -> None:
     """Finish a job once it is counted: the ledger takes its cost from the count when the job is
-    deleted."""
+    deleted. Raises LeaseLost."""
     if not tally.count_up(job):
         return
     old = [Job.State.WORKING, Job.State.CANCELING]
     with transaction.atomic():
+        lease.require()  # its rows may have been sent again by now
         finished = Job.objects.try_move(job.pk, old, Job.State.FINISHED, finished_at=clock.now())
         if finished:
             holds.end_hold(job.pk)

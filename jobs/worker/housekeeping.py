@@ -88,7 +88,7 @@ def empty_trash() -> None:
     old = old.filter(state__in=Job.DELETABLE)
     for job in old.order_by("trashed_at")[:EMPTIED_AT_ONCE]:
         with isolated(f"job {job.pk}: emptying the trash"):
-            with slice_transaction():
+            with slice_transaction(None):
                 # One that was restored meanwhile stays.
                 begun = deletion.begin_deletion(job, old)
                 if begun:

@@ -141,14 +141,14 @@ def take_back_answers(job: Job, lease: Lease) -> None:
         return
     kept = (Outcome.WAITING, Outcome.CANCELED, Outcome.LEFT_OUT)
     for some in slices_of(pilot.numbers):
-        with slice_transaction():
+        with slice_transaction(lease):
             note_change(job.pk)
             asked = Row.objects.filter(job=job, number__in=some).exclude(outcome__in=kept)
             asked.update(outcome=Outcome.CANCELED, cause="canceled", problem=ASKED_AGAIN)
         lease.renew()
     reused = Row.objects.filter(job=job, earlier__isnull=False)
     for rows in reused.value_slices(SLICE):
-        with slice_transaction():
+        with slice_transaction(lease):
             note_change(job.pk)
             # From now on they are rows like others, which a retry may send.
             reused.filter(number__in=[number for (number,) in rows]).update(

@@ -175,7 +175,7 @@ def _clear(rows: Any, lease: Lease, **values: str | None) -> None:
     last = 0
     ordered = rows.order_by("number").values_list("number", flat=True)
     while numbers := list(ordered.filter(number__gt=last)[:SLICE]):
-        with slice_transaction():
+        with slice_transaction(lease):
             rows.model.objects.filter(
                 job_id=lease.job_pk, number__gt=last, number__lte=numbers[-1]
             ).update(answer="", message="", problem="", **values)

@@ -152,7 +152,7 @@ def change_next_slice(job: Job) -> bool:
     if change.kind == Kind.EDIT:  # safe outside the transaction: nothing else changes these rows
         rows = edits.changeable_rows(job, change.cause).filter(**here)
         wanted = edits.change_sources(job, rows, how.code, how.name, how.number)
-    with slice_transaction():
+    with slice_transaction(None):
         locked = Job.objects.select_for_update().get(pk=job.pk)
         # Answers can be marked while the job is still running.
         open_ = Job.SENT if change.kind == Kind.MARK else [Job.State.FINISHED]

@@ -26,6 +26,7 @@ from ..provider import errors
 from ..results import statistics
 from ..retries import preparation
 from ..rules import log_context
+from ..spending import price_overrides
 from . import due_times, finishing, pilots, row_changes, tally
 from .due_times import NOW, needs_look, time_left, until_due
 
@@ -44,6 +45,10 @@ JOURNAL_IS_GONE = (
     "The database was restored from a backup. While we were restoring a batch of this job, the "
     "journal went missing, so we do not know what was sent. Nothing else is sent. Put "
     "journal.jsonl back into DATA_DIR, or stop the job: then its other rows are not sent."
+)
+PRICE_HAS_RISEN = (
+    "The price of {model} has risen since this was submitted, so the job could cost more than its "
+    "maximum. Nothing else is sent. Stop the job, then retry its stopped rows at the new price."
 )
 
 
@@ -95,7 +100,7 @@ def step_of_sent(job: Job, lease: Lease) -> timedelta:
     if job.state == Job.State.WORKING and not batches and not pilots.step_of_pilot(job, lease):
         deduplication.copy_answers(job, lease)
         statistics.count_answers(job, lease)
-        finishing.finish_job(job)
+        finishing.finish_job(job, lease)
     return NOW if job.state == Job.State.FINISHED else until_due(batches)
 
 
@@ -131,7 +136,7 @@ def _step_in_other_mode(job: Job, batches: list[Batch], lease: Lease) -> timedel
         for batch in batches:
             Batch.objects.move(batch.pk, batch.state, Batch.State.CANCELED)
         finishing.stop_rows(job, Q(), lease)
-        finishing.finish_job(job)
+        finishing.finish_job(job, lease)
         return due_times.SAFETY
     why = (
         "This job was submitted in practice mode, but the site has an API key now. Nothing is "
@@ -150,6 +155,9 @@ def _step_of_sending(job: Job, batches: list[Batch], lease: Lease) -> timedelta:
     if any(batch.state == Batch.State.RESTORING for batch in batches):
         holds.hold(job.pk, JOURNAL_IS_GONE)
         return due_times.SAFETY
+    if model := price_overrides.find_risen(job):
+        holds.hold(job.pk, PRICE_HAS_RISEN.format(model=model[:100]))
+        return due_times.SAFETY
     has_repeated = job.recipe.skip_duplicates or job.recipe.only_new
     if (has_repeated or not job.row_choice.is_all) and not job.deduplicated:
         deduplication.mark_repeated_rows(job, lease)
@@ -162,7 +170,8 @@ def _step_of_sending(job: Job, batches: list[Batch], lease: Lease) -> timedelta:
             return NOW
         if any(batch.state == Batch.State.UNKNOWN for batch in batches):
             return until_due(batches)
-        if Job.objects.try_move(job.pk, Job.State.SUBMITTING, Job.State.WORKING):
+        mine = Job.objects.filter(lease_owner=lease.owner)  # else other rows may wait by now
+        if mine.try_move(job.pk, Job.State.SUBMITTING, Job.State.WORKING):
             is_pilot = Pilot.objects.open().filter(job=job).exists()
             what = "The pilot" if is_pilot else "Everything"
             job_log.write(job.pk, f"{what} has been sent.")

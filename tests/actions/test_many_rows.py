@@ -34,7 +34,7 @@ from jobs.rules.judging import IGNORED, MARKED_DOWN
 from jobs.rules.retry_choices import RetryChoice
 from jobs.worker import advance, due_times, row_changes, sweep, tally
 
-from ..conftest import Simulator, send_again
+from ..conftest import Simulator, lease_of, send_again
 from ..many import at_once, finished, touched
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -264,7 +264,7 @@ def test_many_corrected_rows_are_kept_in_slices_and_a_worker_that_died_begins_an
         "match_rows",
         lambda *_: (Findings(changed=5_000), dict(changed)),
     )
-    lease = leases.Lease(job.pk, "me", job.created_at)
+    lease = lease_of(job)
     put = edits.store_sources
 
     def dies(job: Job, sources: dict[int, str]) -> None:

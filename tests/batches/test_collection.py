@@ -94,7 +94,9 @@ def test_what_arrived_stays_until_more_has_arrived(
     assert list(results.parent.iterdir()) == [results]
 
 
-@pytest.mark.parametrize("kind", ["duplicate_line", "crlf", "blank_tail"])
+@pytest.mark.parametrize(
+    "kind", ["duplicate_line", "crlf", "blank_tail", "byte_order_mark", "half_character"]
+)
 def test_what_is_odd_but_whole_is_taken(
     alice: User, simulator: Simulator, drive: Drive, kind: str
 ) -> None:
@@ -102,6 +104,8 @@ def test_what_is_odd_but_whole_is_taken(
     job = drive(confirmed(alice, ROWS))
     assert job.good_count == len(ROWS)
     assert job.batches.get().collect_failures == 0
+    halves = [row.answer for row in job.rows.all() if "\ufffd" in row.answer]
+    assert len(halves) == (kind == "half_character")
 
 
 @pytest.mark.parametrize("kind", ["unknown_type", "no_message"])
@@ -113,6 +117,15 @@ def test_a_result_of_an_unknown_kind_is_kept_raw_and_shown_when_it_stays(
     unknown = Row.objects.get(job=job, cause="unknown_result")
     assert unknown.outcome == Outcome.LOOK
     assert (job.good_count, job.attention_count) == (len(ROWS) - 1, 1)
+    assert job.batches.get().collect_failures == result_proof.TRIES - 1
+
+
+def test_a_last_line_without_an_end_is_taken_when_it_stays_so(
+    alice: User, simulator: Simulator, drive: Drive
+) -> None:
+    simulator.faults(results=[{"kind": "open_end", "times": 10}])
+    job = drive(confirmed(alice, ROWS))
+    assert job.good_count == len(ROWS)
     assert job.batches.get().collect_failures == result_proof.TRIES - 1
 
 

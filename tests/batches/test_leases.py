@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.core.files.base import ContentFile
 
+from jobs.actions import uploads
 from jobs.batches import leases, planning, submission
 from jobs.batches.leases import LeaseLost
-from jobs.models import Batch, Job, LateBatch, clock
-from jobs.worker import tally
+from jobs.drafts import reading
+from jobs.models import Batch, Job, LateBatch, Outcome, clock
+from jobs.worker import advance, finishing, sent_jobs, tally
 
-from ..conftest import Simulator
+from ..conftest import CUT, Simulator, send_again
+from ..driven_jobs import Drive, confirmed
 
 
 @pytest.fixture
@@ -76,3 +81,90 @@ def test_what_a_late_batch_cost_is_in_the_sum(alice: User, make_job: Callable[..
     assert tally.count_up(job)
     job.refresh_from_db()
     assert job.spent_pico == before + 1_234_000
+
+
+# --- A worker that stood still, or whose machine was suspended, goes on ---------------------------
+
+
+def taken_over(job: Job) -> None:
+    """Its lease has run out."""
+    over = clock.now() - timedelta(seconds=1)
+    Job.objects.filter(pk=job.pk).update(lease_until=over, next_action_at=over)
+
+
+def people(rows: int) -> ContentFile[bytes]:
+    lines = "".join(f"n{number},x\n" for number in range(rows))
+    return ContentFile(f"name,text\n{lines}".encode(), f"{rows}.csv")
+
+
+@pytest.mark.parametrize("replaced", [True, False])
+def test_a_reader_that_stood_still_changes_nothing_of_what_another_read(
+    alice: User, drive: Drive, monkeypatch: pytest.MonkeyPatch, replaced: bool
+) -> None:
+    """Either it goes on once the job has another file, which was read to its end; or it has come to
+    the end when the other one has just begun anew."""
+    monkeypatch.setattr(reading, "SLICE", 10)
+    job = uploads.create_job(alice, people(60))
+    store, finish = reading._store, reading._finish
+
+    def stand_still_at_the_last_rows(*args: Any) -> None:
+        if args[2] == 50:
+            monkeypatch.setattr(reading, "_store", store)
+            taken_over(job)
+            assert uploads.replace_upload(Job.objects.get(pk=job.pk), people(20), alice)
+            drive(job, until=lambda job: job.state == Job.State.DRAFT)
+        store(*args)
+
+    def stand_still_at_the_end(*args: Any) -> None:
+        def store_and_wake(*others: Any) -> None:
+            store(*others)
+            if others[2] == 10:
+                with pytest.raises(LeaseLost):
+                    finish(*args)
+
+        monkeypatch.setattr(reading, "_finish", finish)
+        monkeypatch.setattr(reading, "_store", store_and_wake)
+        taken_over(job)
+        drive(job, until=lambda job: job.state == Job.State.DRAFT)
+        raise LeaseLost
+
+    if replaced:
+        monkeypatch.setattr(reading, "_store", stand_still_at_the_last_rows)
+    else:
+        monkeypatch.setattr(reading, "_finish", stand_still_at_the_end)
+    advance.advance(job.pk)
+    job.refresh_from_db()
+    rows = 20 if replaced else 60
+    assert (job.state, job.row_count, job.rows.count()) == (Job.State.DRAFT, rows, rows)
+
+
+def test_who_stood_still_does_not_finish_what_is_sent_again_by_now(
+    alice: User, drive: Drive, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody would fetch the answers of a finished job."""
+    job = confirmed(alice, [["Ann", CUT], ["Ben", "x"]])
+    finish = finishing.finish_job
+
+    def stand_still(*args: Any) -> None:
+        monkeypatch.setattr(finishing, "finish_job", finish)
+        taken_over(job)
+        assert send_again(drive(job), alice, "cut_off") == 1
+        drive(job, until=lambda job: job.state == Job.State.WORKING)
+        finish(*args)
+
+    monkeypatch.setattr(finishing, "finish_job", stand_still)
+    job = drive(job, until=lambda job: job.state == Job.State.FINISHED and job.last_round == 2)
+    assert not job.rows.filter(outcome=Outcome.WAITING).exists()
+    assert set(job.batches.values_list("state", flat=True)) == {Batch.State.COLLECTED}
+
+
+def test_who_stood_still_does_not_call_all_sent_when_others_wait(
+    sending: Job, simulator: Simulator
+) -> None:
+    lease = leases.claim(sending.pk)
+    assert lease
+    sending.rows.update(outcome=Outcome.GOOD)
+    Job.objects.filter(pk=sending.pk).update(lease_owner="elsewhere|1|another")
+    sent_jobs.step_of_sent(sending, lease)
+    sending.refresh_from_db()
+    assert sending.state == Job.State.SUBMITTING

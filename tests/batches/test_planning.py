@@ -134,12 +134,12 @@ def test_a_batch_that_another_worker_takes_back_is_not_planned_with_some_of_its_
     begun: list[int] = []
 
     @contextmanager
-    def other_goes_on_after_the_first() -> Iterator[None]:
+    def other_goes_on_after_the_first(_lease: leases.Lease | None) -> Iterator[None]:
         begun.append(1)
         if len(begun) == 2:
             with suppress(leases.LeaseLost, NotMoved):
                 fill(filling, rest, lease)
-        with slices.slice_transaction():
+        with slices.slice_transaction(None):
             yield
 
     monkeypatch.setattr(planning, "slice_transaction", other_goes_on_after_the_first)

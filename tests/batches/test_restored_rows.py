@@ -188,10 +188,10 @@ def test_no_transaction_changes_more_rows_than_a_slice(
     inside = [False]
     in_slices = slices.slice_transaction
 
-    def noted() -> Any:
+    def noted(lease: Any) -> Any:
         changed.append(0)
         statements.append(0)
-        return in_slices()
+        return in_slices(lease)
 
     def count(execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
         result = execute(sql, params, many, context)

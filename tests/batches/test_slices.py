@@ -53,6 +53,22 @@ def test_a_loop_of_transactions_lets_others_in_between() -> None:
     assert set(loops_with_transactions()) == NOT_SLICES
 
 
+@pytest.mark.no_database
+def test_whoever_has_a_lease_shows_it_in_each_slice() -> None:
+    """Else a worker that stood still would change the rows of whoever has the job by now."""
+    without = set()
+    for path in sorted((ROOT / "jobs").rglob("*.py")):
+        for function in ast.walk(ast.parse(path.read_text())):
+            if isinstance(function, ast.FunctionDef) and "lease: Lease" in ast.unparse(function):
+                calls = [node for node in ast.walk(function) if isinstance(node, ast.Call)]
+                without |= {
+                    f"{path.stem}.{function.name}"
+                    for call in calls
+                    if ast.unparse(call) == "slice_transaction(None)"
+                }
+    assert not without
+
+
 @pytest.mark.django_db(transaction=True)
 def test_others_get_their_turn_after_each_slice_of_a_file_and_of_its_results(
     alice: User,
@@ -113,7 +129,7 @@ def test_short_slices_pause_once_they_have_held_the_database_long_enough(
     monkeypatch.setattr(slices, "time", SimpleNamespace(monotonic=lambda: now, sleep=sleep))
     monkeypatch.setattr(slices, "_held", 0.0)
     for _ in range(20):
-        with slices.slice_transaction():
+        with slices.slice_transaction(None):
             now += 0.15
     assert paused_at == pytest.approx([0.6, 1.2, 1.8, 2.4, 3.0])
     assert slices.HELD_SECONDS + slices.PAUSE_SECONDS < 1, "seconds that anybody waits"

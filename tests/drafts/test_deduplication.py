@@ -22,7 +22,7 @@ from jobs.batches.leases import Lease
 from jobs.drafts import advice, deduplication, estimates, row_cells, row_survey
 from jobs.models import Job, Outcome, Row, recipe_of
 from jobs.results import table
-from jobs.retries import selection
+from jobs.retries import edits, selection
 from jobs.worker import advance, tally
 
 from ..conftest import Simulator, change_job, send_again
@@ -162,6 +162,21 @@ def test_a_stop_keeps_the_answers_for_all_of_them(
     canceled = {row.number for row in rows if row.outcome == Outcome.CANCELED}
     assert canceled == {2, 4, 6}
     assert simulator.truth()["accepted_rows"] == 0
+
+
+def test_a_row_does_not_wait_for_one_that_was_stopped(
+    same: Job, drive: Drive, simulator: Simulator, alice: User
+) -> None:
+    """The job was stopped before anything was looked for, and only this row is sent after all."""
+    job = sent(same)
+    assert submissions.stop_job(job, alice)
+    job = drive(job)
+    assert edits.edit_row(job.rows.get(number=4), ["4", "good"])
+    assert send_again(job, alice, selection.EDITED) == 1
+    job = drive(job)
+    assert simulator.accepted() == {"0000004": 1}
+    assert job.rows.get(number=4).outcome == Outcome.GOOD
+    assert job.outcome_count(Outcome.CANCELED) == 5
 
 
 def test_finding_them_may_be_cut_off_and_begun_anew(

@@ -296,8 +296,8 @@ def test_a_job_that_is_deleted_is_read_no_further(
 
     def delete_meanwhile(*args: Any) -> None:
         nonlocal stored
-        stored += 1
         store(*args)
+        stored += 1
         job_basics.delete_job(job, alice)
 
     with monkeypatch.context() as patch:

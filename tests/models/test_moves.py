@@ -595,7 +595,7 @@ def test_a_job_that_has_more_to_send_meanwhile_does_not_finish(
 ) -> None:
     job = make_job(alice, Job.State.WORKING, outcomes=[Outcome.GOOD] * 2)
     meanwhile(Job, Job.State.FINISHED, state=Job.State.SUBMITTING)
-    finishing.finish_job(job)
+    finishing.finish_job(job, lease_on(job))
     job.refresh_from_db()
     assert (job.state, job.finished_at) == (Job.State.SUBMITTING, None)
     assert not job.events.exists() and not Export.objects.exists()
@@ -624,7 +624,7 @@ def test_what_was_read_does_not_count_once_the_job_is_read_otherwise(
     job = make_job(alice, Job.State.READING)
     meanwhile(Job, Job.State.DRAFT, readings=7)
     with pytest.raises(LeaseLost):
-        reading._settle(job, Job.State.DRAFT, [], row_count=99)
+        reading._settle(job, Job.State.DRAFT, [], lease_on(job), row_count=99)
     job.refresh_from_db()
     assert (job.state, job.row_count) == (Job.State.READING, 2)
 

@@ -39,7 +39,7 @@ from jobs.rules.retry_choices import RoundEstimate
 from jobs.spending import cap_notices, ledger
 from jobs.worker import finishing, housekeeping, retention
 
-from ..conftest import store_job
+from ..conftest import lease_of, store_job
 from ..web.test_views_job_page import add_batch
 
 MakeJob = Callable[..., Job]
@@ -83,8 +83,8 @@ def test_a_job_that_finishes(people: list[User], outcome: str, minutes: int, by_
     begun = timezone.now() - timedelta(minutes=minutes)
     job = store_job(people[0], Job.State.WORKING, outcomes=["good", outcome], confirmed_at=begun)
 
-    finishing.finish_job(job)
-    finishing.finish_job(job)  # by a worker that comes too late
+    finishing.finish_job(job, lease_of(job))
+    finishing.finish_job(job, lease_of(job))  # by a worker that comes too late
 
     event = "job_finished" if outcome == "good" else "job_problems"
     assert told() == {event: ["alice"]}
@@ -99,7 +99,7 @@ def test_a_job_of_practice_is_not_mailed(people: list[User]) -> None:
     job = store_job(people[0], Job.State.WORKING, outcomes=["good"] * 2, confirmed_at=begun)
     Job.objects.update(practice=True)
     job.refresh_from_db()
-    finishing.finish_job(job)
+    finishing.finish_job(job, lease_of(job))
     assert told() == {"job_finished": ["alice"]} and mailed() == []
 
 
@@ -108,7 +108,7 @@ def test_a_retry_that_finishes(people: list[User]) -> None:
     begun = timezone.now() - timedelta(minutes=5)
     price = RoundEstimate(Decimal(1), Decimal(1), Decimal(1))
     job.rounds.create(number=2, what="x", rows=1, bytes=1, asked_at=begun, estimate=price)
-    finishing.finish_job(job)
+    finishing.finish_job(job, lease_of(job))
     assert told() == {"retry_done": ["alice"]} and mailed() == ["retry_done"]
 
 
@@ -144,7 +144,7 @@ def test_each_way_out_of_a_hold_is_told(people: list[User], way: str, words: str
     elif way == "stop":
         assert submissions.stop_job(job, people[0])
     else:
-        finishing.finish_job(job)
+        finishing.finish_job(job, lease_of(job))
     assert told()["action_solved"] == ["alice"]
     assert not Job.objects.exclude(held="").exists()
     assert Notification.objects.get(event="action_solved").detail == words

@@ -32,7 +32,7 @@ from jobs.provider.replies import BatchInfo
 from jobs.rules.result_proof import TRIES, UNCLEAR, Incomplete
 from jobs.worker import finishing
 
-from ..conftest import store_job
+from ..conftest import lease_of, store_job
 from ..web.test_views_job_page import add_batch
 
 
@@ -118,7 +118,7 @@ def continued(batch: Batch, _monkeypatch: pytest.MonkeyPatch) -> Callable[[], ob
 
 
 def finished(batch: Batch, _monkeypatch: pytest.MonkeyPatch) -> Callable[[], object]:
-    return lambda: finishing.finish_job(batch.job)
+    return lambda: finishing.finish_job(batch.job, lease_of(batch.job))
 
 
 def stopped(batch: Batch, _monkeypatch: pytest.MonkeyPatch) -> Callable[[], object]:

@@ -38,9 +38,10 @@ from jobs.rules.answer_formats import (
     read_answer,
     stored_values,
 )
-from jobs.rules.judging import judge_result, read_line
+from jobs.rules.judging import judge_result
 from jobs.rules.model_capabilities import EFFORTS, efforts_of
 from jobs.rules.recipes import Recipe, compile_recipe
+from jobs.rules.result_lines import read_line
 from jobs.simulator.checks import check_message
 from jobs.simulator.schemas import read_schema
 from jobs.simulator.wire import decode_params

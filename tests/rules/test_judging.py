@@ -15,8 +15,8 @@ from jobs.rules.judging import (
     Judgment,
     describe_cause,
     judge_result,
-    read_line,
 )
+from jobs.rules.result_lines import read_line
 
 pytestmark = pytest.mark.no_database
 

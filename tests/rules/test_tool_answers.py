@@ -20,10 +20,11 @@ from jobs.batches import collection, result_rows
 from jobs.models import Job, Outcome, answer_shape_of, files
 from jobs.results import statistics, table, workbook
 from jobs.retries import problem_groups
-from jobs.rules.judging import GOOD, LOOK, Judgment, judge_result, read_line
+from jobs.rules.judging import GOOD, LOOK, Judgment, judge_result
+from jobs.rules.result_lines import read_line
 from jobs.rules.tool_answers import MOST_COLUMNS, columns_of, forced_tool, input_text
 
-from ..conftest import Simulator, sent
+from ..conftest import Simulator, lease_of, sent
 from ..driven_jobs import Drive, joined
 
 MakeJob = Callable[..., Job]
@@ -257,7 +258,7 @@ def test_what_is_not_of_its_kind_is_summed_up_as_something_else(
         outcomes=[{**row, "answer": answer} for answer in answers],
         answer_columns=columns,
     )
-    lease: Any = type("Lease", (), {"renew": lambda self: None})()
+    lease = lease_of(job)
     statistics.count_answers(job, lease)
     job.refresh_from_db()
     summary = job.answers
@@ -314,7 +315,7 @@ def test_results_that_are_stored_again_give_the_same_columns(
 ) -> None:
     before = mixed_tools.answer_columns
     batch = mixed_tools.batches.get()
-    lease: Any = type("Lease", (), {"renew": lambda self: None})()
+    lease = lease_of(mixed_tools)
     rows = collection.expect_results(batch).rows
     assert rows
     result_rows.store(batch, files.results_path(batch), rows, lease)

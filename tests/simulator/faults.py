@@ -83,6 +83,9 @@ KINDS = {
         "status_500": "api_error",
         "crlf": "lines end as on Windows",
         "blank_tail": "blank lines follow the last line",
+        "byte_order_mark": "a byte order mark stands before the first line",
+        "half_character": "the text of one answer begins with half of a character, as an escape",
+        "open_end": "the last line comes without its line break",
     },
     "list": {
         **_LOOKS,

@@ -37,6 +37,12 @@ def spoiled(fault: Fault, lines: Sequence[bytes]) -> bytes:
             return b"".join(lines).replace(b"\n", b"\r\n")
         case "blank_tail":
             after += b"\n\n"
+        case "byte_order_mark":
+            before = b"\xef\xbb\xbf" + before
+        case "half_character":
+            line = line.replace(b'"text":"', b'"text":"\\ud83d ', 1)
+        case "open_end":
+            return b"".join(lines).removesuffix(b"\n")
         case _:  # the others spoil the transfer, not the lines
             pass
     return before + line + after

@@ -18,13 +18,15 @@ from jobs.drafts import checks, estimates, model_catalog
 from jobs.models import Job, ModelCatalog, PriceOverride, key_fingerprint
 from jobs.rules import pricing, published_prices
 from jobs.rules.judging import Judgment, Usage
+from jobs.rules.pilots import PilotChoice
 from jobs.rules.provider_lists import ModelInfo
 from jobs.spending import price_overrides
 from jobs.web.templatetags import show
-from jobs.worker import advance
+from jobs.worker import advance, pilots
 
-from ..conftest import Simulator
+from ..conftest import Simulator, send_again
 from ..drafts.test_draft_settings import priced
+from ..driven_jobs import Drive, confirmed
 from ..pages import squeezed
 
 MakeJob = Callable[..., Job]
@@ -71,6 +73,27 @@ def test_a_draft_is_priced_anew(
     after = estimates.current(job)
     assert after is not None and after.most == pytest.approx(10 * before.most)
     assert submissions.confirm(job, job.plan_sha256, alice)
+
+
+def test_what_became_dearer_since_it_was_confirmed_is_not_sent(
+    alice: User, root: User, simulator: Simulator, drive: Drive
+) -> None:
+    """The other rows of a pilot may wait for days. A lower price changes nothing."""
+    job = confirmed(alice, [[f"n{number}", "x"] for number in range(12)], pilot=PilotChoice(2))
+    most = estimates.current(job).most  # type: ignore[union-attr]  # it was confirmed
+    price_overrides.add_price(job.recipe.model, today(), Decimal("0.01"), Decimal("0.02"), root)
+    job = drive(job, until=lambda job: bool(job.held))
+    price_overrides.withdraw_price(PriceOverride.objects.get().pk, root)
+    price_overrides.add_price(job.recipe.model, today(), Decimal(1), Decimal(5), root)
+    assert pilots.release_rest(job, alice)
+    job = drive(job, until=lambda job: bool(job.held))
+    assert "has risen since this was submitted" in job.held
+    assert simulator.truth()["accepted_rows"] == 2
+    assert submissions.stop_job(job, alice)
+    job = drive(job)
+    assert job.cost <= most
+    assert send_again(job, alice, "canceled") == 10, "at the new price"
+    assert drive(job).good_count == 12
 
 
 def test_a_model_without_a_price_can_be_sent_once_one_is_entered(

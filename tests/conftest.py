@@ -69,7 +69,7 @@ from pytest_django import Settings
 from jobs.actions import first_account, retries, submissions
 from jobs.batches import late, polling
 from jobs.cli import worker_waits
-from jobs.drafts import estimates, token_counts
+from jobs.drafts import estimates, reading, token_counts
 from jobs.ingest.input_sizes import AROUND
 from jobs.ingest.protocol import MODEL_FACTS, FileFacts
 from jobs.models import (
@@ -90,6 +90,7 @@ from jobs.web import account_middleware
 from jobs.worker import sweep, tally
 from jobs.worker.supervision import prepare_child as end_with_parent
 
+from . import forking
 from .running import MIGRATED, SECONDS
 
 PASSWORD = "correct horse"
@@ -163,6 +164,8 @@ def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: N
 # Each is a call to the simulator, and hardly any test asks what they come to.
 USUAL_SAMPLE, token_counts.SAMPLE = token_counts.SAMPLE, 3
 
+# A new interpreter for each file takes longer than to read it.
+start_reader, reading.start_child = reading.start_child, forking.Reader  # type: ignore[assignment]
 
 # What migrations have stored, and no test changes.
 STORED_BY_MIGRATIONS = ("django_migrations", "django_content_type", "auth_permission")

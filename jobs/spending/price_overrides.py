@@ -7,7 +7,7 @@ from datetime import UTC, date
 from decimal import Decimal
 
 from django.contrib.auth.models import User
-from django.db import transaction
+from django.db import connection, transaction
 from django.utils import timezone
 
 from ..models import Job, ModelCatalog, PriceOverride, audit
@@ -23,14 +23,22 @@ def load_prices() -> None:
     """Load the prices in force today. Called in every process before anything about money; one
     small query if no price was ever entered."""
     today = timezone.now().astimezone(UTC).date()
-    pricing.use_prices(_in_force(today), today)
+    pricing.use_prices(_in_force(today) if _has_any() else (), today)
+
+
+# Asked with each request, so it is not put together anew.
+_ANY = f"SELECT 1 FROM {PriceOverride._meta.db_table} LIMIT 1"  # noqa: S608 - a name of ours
+
+
+def _has_any() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute(_ANY)
+        return cursor.fetchone() is not None
 
 
 def _in_force(today: date) -> Iterator[PricedModel]:
     entered = PriceOverride.objects.filter(since__lte=today, withdrawn_at=None)
     latest = {own.model: own for own in entered.select_related("entered_by")}
-    if not latest:
-        return
     listed = {entry.id: entry for entry in ModelCatalog.get().entries}
     for own in latest.values():
         kept = (own.cache_write_5m, own.cache_write_1h, own.cache_read)

@@ -131,41 +131,44 @@ class _Sums:
     over: Counter[int] = field(default_factory=Counter)  # rows by round that wait no more
 
 
+# As big integers: the square of a long answer does not fit a plain one.
+_THINKING = Cast("thinking_tokens", BigIntegerField())
+_TEXT = Cast("output_tokens", BigIntegerField()) - _THINKING
+_WRITTEN = Q(outcome=Outcome.GOOD, output_tokens__gt=0)
+# Put together once: that takes as long as to count some hundred rows.
+_ROWS_BY_OUTCOME = (
+    Row.objects.values("outcome", "cause", "answered_by", "round")
+    .annotate(
+        rows=Count("pk"),
+        input=Sum("input_tokens") + Sum("cache_write_tokens") + Sum("cache_read_tokens"),
+        cache_read=Sum("cache_read_tokens"),
+        cache_write=Sum("cache_write_tokens"),
+        hits=Count("pk", filter=Q(cache_read_tokens__gt=0)),
+        answered=Count("pk", filter=Q(output_tokens__gt=0)),
+        sent=Count("pk", filter=Q(same_as=None)),
+        copies=Count("pk", filter=Q(outcome=Outcome.WAITING, same_as__isnull=False)),
+        own=Count("pk", filter=Q(same_as=None, earlier=None)),
+        largest=Max("size", filter=Q(same_as=None, earlier=None)),
+        size=Sum("size", filter=Q(same_as=None, earlier=None)),
+        output=Sum("output_tokens"),
+        thinking=Sum("thinking_tokens"),
+        pico=Sum("cost_pico"),
+        first=Min("batch__ended_at"),
+        last=Max("batch__ended_at"),
+        unpriced=Count("pk", filter=Q(cost_pico=0, output_tokens__gt=0)),
+        good=Count("pk", filter=_WRITTEN),
+        good_text=Sum(_TEXT, filter=_WRITTEN),
+        good_text_squares=Sum(_TEXT * _TEXT, filter=_WRITTEN),
+        good_thinking=Sum(_THINKING, filter=_WRITTEN),
+        good_thinking_squares=Sum(_THINKING * _THINKING, filter=_WRITTEN),
+    )
+    .order_by("outcome", "cause")
+)
+
+
 def _groups_of_rows(job: Job) -> Iterable[Mapping[str, Any]]:
     """The rows of a job, added up by outcome, cause, model and round."""
-    # As big integers: the square of a long answer does not fit a plain one.
-    thinking = Cast("thinking_tokens", BigIntegerField())
-    text = Cast("output_tokens", BigIntegerField()) - thinking
-    written = Q(outcome=Outcome.GOOD, output_tokens__gt=0)
-    return (
-        Row.objects.filter(job=job)
-        .values("outcome", "cause", "answered_by", "round")
-        .annotate(
-            rows=Count("pk"),
-            input=Sum("input_tokens") + Sum("cache_write_tokens") + Sum("cache_read_tokens"),
-            cache_read=Sum("cache_read_tokens"),
-            cache_write=Sum("cache_write_tokens"),
-            hits=Count("pk", filter=Q(cache_read_tokens__gt=0)),
-            answered=Count("pk", filter=Q(output_tokens__gt=0)),
-            sent=Count("pk", filter=Q(same_as=None)),
-            copies=Count("pk", filter=Q(outcome=Outcome.WAITING, same_as__isnull=False)),
-            own=Count("pk", filter=Q(same_as=None, earlier=None)),
-            largest=Max("size", filter=Q(same_as=None, earlier=None)),
-            size=Sum("size", filter=Q(same_as=None, earlier=None)),
-            output=Sum("output_tokens"),
-            thinking=Sum("thinking_tokens"),
-            pico=Sum("cost_pico"),
-            first=Min("batch__ended_at"),
-            last=Max("batch__ended_at"),
-            unpriced=Count("pk", filter=Q(cost_pico=0, output_tokens__gt=0)),
-            good=Count("pk", filter=written),
-            good_text=Sum(text, filter=written),
-            good_text_squares=Sum(text * text, filter=written),
-            good_thinking=Sum(thinking, filter=written),
-            good_thinking_squares=Sum(thinking * thinking, filter=written),
-        )
-        .order_by("outcome", "cause")
-    )
+    return _ROWS_BY_OUTCOME.filter(job=job)
 
 
 def _sums_of_rows(groups: Iterable[Mapping[str, Any]]) -> _Sums:
@@ -191,6 +194,14 @@ def _sums_of_rows(groups: Iterable[Mapping[str, Any]]) -> _Sums:
     return sums
 
 
+_CHARGED_ATTEMPTS = (
+    Attempt.objects.filter(cost_pico__gt=0)
+    .annotate(of_round=Coalesce("batch__round", 1))
+    .values("answered_by", "of_round")
+    .annotate(pico=Sum("cost_pico"))
+)
+
+
 def _add_attempts(job: Job, sums: _Sums) -> None:
     """Add the earlier attempts of rows that were sent again."""
     earlier = Attempt.objects.filter(job=job).aggregate(
@@ -202,12 +213,7 @@ def _add_attempts(job: Job, sums: _Sums) -> None:
     )
     for name, tokens in earlier.items():
         sums.totals[name] += int(tokens or 0)
-    charged = (
-        Attempt.objects.filter(job=job, cost_pico__gt=0)
-        .annotate(of_round=Coalesce("batch__round", 1))
-        .values("answered_by", "of_round")
-        .annotate(pico=Sum("cost_pico"))
-    )
+    charged = _CHARGED_ATTEMPTS.filter(job=job)
     for model, number, amount in charged.values_list("answered_by", "of_round", "pico"):
         sums.by_round[number][model] += int(amount)
         sums.totals["pico"] += int(amount)

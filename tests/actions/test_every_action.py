@@ -22,7 +22,6 @@ from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.cache import cache
 from django.core.files.uploadedfile import SimpleUploadedFile
-from django.db import connection
 from django.urls import reverse
 from django.utils import timezone
 from pytest_django import Settings
@@ -48,12 +47,10 @@ from ..many import finished, many_rows
 from ..web.test_security import ARGUMENTS, HX, JOB_PAGES, PAGES, POSTS, in_trouble
 from ..web.test_views_draft import RECIPE, with_price
 
-pytestmark = pytest.mark.django_db(transaction=True)
+# Django asks every database for the same.
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.no_database]
 
-FEW, MANY = 300, 3_000
-# Django asks every database for the same, so on PostgreSQL it is enough that each statement is
-# understood.
-SIZES = (FEW, MANY) if connection.vendor == "sqlite" else (FEW,)
+SIZES = FEW, MANY = 300, 3_000
 CAUSE = "overloaded_error"
 MODELS = ["claude-haiku-5-5", "claude-sonnet-5-5"]
 
@@ -394,11 +391,6 @@ def do(act: Act, owner: User, size: int, called: set[str]) -> Work:
     return work
 
 
-def few_and_many(works: list[Work]) -> tuple[Work, Work]:
-    """What was done at each of the SIZES."""
-    return works[0], works[-1]
-
-
 # What they do grows with no rows.
 NOT_OF_ONE_JOB = {
     "api_keys",
@@ -456,7 +448,7 @@ def test_a_click_does_the_same_however_many_rows_there_are(
         works.append(do(act, root, size, called))
         Job.objects.all().delete()
         assert called == set(act.does), "it was refused"
-    few, many = few_and_many(works)
+    few, many = works
     assert act.only_shows or many.has_written, "it did nothing"
     assert not many.is_more_than(few), grown(few, many)
 
@@ -480,7 +472,7 @@ def test_what_is_done_of_no_job_does_not_grow_with_them() -> None:
         empty_tables()
         cache.clear()
     for name, works in found.items():
-        few, many = few_and_many(works)
+        few, many = works
         assert not many.is_more_than(few), f"{name}: {grown(few, many)}"
 
 
@@ -494,7 +486,7 @@ def test_bringing_in_a_batch_leaves_its_rows_to_the_worker(
         with counted() as work:
             assert external_batches.import_batch(root, batch_id, upload)
         works.append(work)
-    few, many = few_and_many(works)
+    few, many = works
     assert not many.is_more_than(few), grown(few, many)
 
 
@@ -552,7 +544,7 @@ def test_a_look_asks_for_the_same_however_many_rows_there_are(root: User, kind: 
             beside.delete()
     more = {}
     for name, works in found.items():
-        few, many = few_and_many(works)
+        few, many = works
         if name.partition(" ")[0] in READS_ROWS.get(kind, ()):
             few.steps = many.steps = 0
         more[name] = many.is_more_than(few)
@@ -566,14 +558,12 @@ ASKS = {"are_rows_changing", "can_be_used", "can_compare", "require_rows"}
 # --- All of them ----------------------------------------------------------------------------------
 
 
-@pytest.mark.no_database
 def test_every_action_is_here() -> None:
     """An action that is added has to be bounded, too: add it to ACTS or OF_NO_JOB."""
     elsewhere = {"create_job", "import_batch", "change_site"}  # above, by themselves
     assert ACTIONS.keys() - ASKS - elsewhere == {name for act in ACTS for name in act.does}
 
 
-@pytest.mark.no_database
 def test_every_address_that_takes_a_post_is_here() -> None:
     posts = {name for name, methods in JOB_PAGES.items() if "POST" in methods}
     assert posts == {act.address for act in ACTS}
@@ -583,7 +573,6 @@ def test_every_address_that_takes_a_post_is_here() -> None:
     assert {*OF_NO_JOB, "api_key"} == {*POSTS}
 
 
-@pytest.mark.no_database
 def test_the_command_changes_jobs_by_the_same_actions() -> None:
     """What `manage.py job` calls is bounded above."""
     sources = [ROOT / "jobs/management/commands/job.py", *(ROOT / "jobs/cli").glob("*.py")]

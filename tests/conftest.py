@@ -70,7 +70,7 @@ from jobs.actions import first_account, retries, submissions
 from jobs.batches import late, polling
 from jobs.batches.leases import Lease
 from jobs.cli import worker_waits
-from jobs.drafts import estimates, token_counts
+from jobs.drafts import estimates, reading, token_counts
 from jobs.ingest.input_sizes import AROUND
 from jobs.ingest.protocol import MODEL_FACTS, FileFacts
 from jobs.models import (
@@ -91,6 +91,7 @@ from jobs.web import account_middleware
 from jobs.worker import sweep, tally
 from jobs.worker.supervision import prepare_child as end_with_parent
 
+from . import forking
 from .running import MIGRATED, SECONDS
 
 PASSWORD = "correct horse"
@@ -164,6 +165,8 @@ def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: N
 # Each is a call to the simulator, and hardly any test asks what they come to.
 USUAL_SAMPLE, token_counts.SAMPLE = token_counts.SAMPLE, 3
 
+# A new interpreter for each file takes longer than to read it.
+start_reader, reading.start_child = reading.start_child, forking.Reader  # type: ignore[assignment]
 
 # What migrations have stored, and no test changes.
 STORED_BY_MIGRATIONS = ("django_migrations", "django_content_type", "auth_permission")
@@ -546,38 +549,34 @@ class Simulator:
 
 
 @pytest.fixture
-def start_simulator(settings: Settings, tmp_path: Path) -> Iterator[Callable[..., Simulator]]:
-    """`start_simulator(seconds=0, ...)` starts one, and makes it the provider for this test."""
-    started: list[Simulator] = []
+def start_simulator(settings: Settings) -> Callable[..., Simulator]:
+    """`start_simulator(seconds=3, ...)` makes one with these options the provider for this test; it
+    knows of nothing that was sent before."""
 
     def start(**options: object) -> Simulator:
-        simulator = Simulator(tmp_path / "simulator", **options)
-        started.append(simulator)
+        simulator = _SHARED.get(str(options))
+        if simulator is None or simulator.process.poll() is not None:
+            simulator = Simulator(SCRATCH / f"simulator-{time.monotonic_ns()}", **options)
+            _SHARED[str(options)] = simulator
+        simulator.begin_anew()
         settings.ANTHROPIC_BASE_URL = simulator.url
         return simulator
 
-    yield start
-    for simulator in started:
-        simulator.stop()
+    return start
 
 
 @pytest.fixture
-def simulator(settings: Settings) -> Simulator:
-    """A provider whose batches end at once and whose answers are all good; it knows of nothing
-    that was sent before."""
-    if not _SHARED or _SHARED[-1].process.poll() is not None:
-        _SHARED.append(Simulator(SCRATCH / "simulator", seconds=0, failures="none"))
-    _SHARED[-1].begin_anew()
-    settings.ANTHROPIC_BASE_URL = _SHARED[-1].url
-    return _SHARED[-1]
+def simulator(start_simulator: Callable[..., Simulator]) -> Simulator:
+    """A provider whose batches end at once and whose answers are all good."""
+    return start_simulator(seconds=0, failures="none")
 
 
-# Starting one takes a third of a second, so the tests of a process share it; the last one counts.
-_SHARED: list[Simulator] = []
+# Starting one takes a third of a second, so the tests of a process share those with equal options.
+_SHARED: dict[str, Simulator] = {}
 
 
 def pytest_sessionfinish() -> None:
-    for simulator in _SHARED:
+    for simulator in _SHARED.values():
         simulator.stop()
 
 

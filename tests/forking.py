@@ -10,9 +10,15 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Mapping
+from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
+
+import msgspec
+
+from jobs.ingest.protocol import ReaderInput
+from jobs.ingest.reader_process import run
 
 _forks = multiprocessing.get_context("forkserver")
 _forks.set_forkserver_preload(["tests.heavy"])
@@ -46,3 +52,45 @@ def _end_with_parent() -> None:
     if parent is not None:
         parent.join()
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+# --- Readers of files -----------------------------------------------------------------------------
+
+
+class Reader:
+    """What drafts/reading.py asks of the child that reads a file, limits and all."""
+
+    def __init__(self, errors: IO[bytes]) -> None:
+        order_from, order_to = _forks.Pipe(duplex=False)
+        answers_from, answers_to = _forks.Pipe(duplex=False)
+        complaints_to = Connection(os.dup(errors.fileno()), readable=False)
+        ends = order_from, answers_to, complaints_to
+        self.process = _forks.Process(target=_read, args=ends, daemon=True)
+        self.process.start()
+        for end in ends:
+            end.close()
+        self.stdin = os.fdopen(os.dup(order_to.fileno()), "wb")
+        self.stdout = os.fdopen(os.dup(answers_from.fileno()), "rb")
+        order_to.close()
+        answers_from.close()
+
+    def kill(self) -> None:
+        self.process.kill()
+
+    def wait(self) -> None:
+        self.process.join()
+
+    @property
+    def returncode(self) -> int | None:
+        return self.process.exitcode
+
+
+_decoder = msgspec.json.Decoder(ReaderInput)
+
+
+def _read(order_from: Connection, answers_to: Connection, complaints_to: Connection) -> None:
+    os.dup2(complaints_to.fileno(), 2)
+    with open(order_from.fileno(), "rb", closefd=False) as order:
+        wanted = _decoder.decode(order.read())
+    with open(answers_to.fileno(), "wb", closefd=False) as answers:
+        run(wanted, answers)

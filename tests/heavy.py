@@ -18,6 +18,7 @@ NAMES = (
     "gunicorn.workers.gthread",
     "httpx2",
     "huey.consumer",
+    "jobs.ingest.reader_process",
     "msgspec",
     "pydantic",
     "tests.simulator.server",

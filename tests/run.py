@@ -19,7 +19,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from . import prepare, vulnerabilities
+from . import on_postgres, prepare, vulnerabilities
 from .environment import ROOT, clean_environment
 
 STEP_SECONDS = 3600  # of a step that hangs
@@ -32,7 +32,8 @@ BY_FILE = ["--dist=loadfile", "--no-loadscope-reorder"]
 # PostgreSQL and in a browser run beside them. With more, each takes more of the processor: five
 # took a sixth more on two cores than two did.
 SIDE_BY_SIDE = [f"--numprocesses={CORES + 1}", *BY_FILE]
-SIDE_BY_SIDE_ON_POSTGRES = [f"--numprocesses={max(CORES // 2, 1)}", *BY_FILE]
+# With 0, the run needs no processes beside it.
+SIDE_BY_SIDE_ON_POSTGRES = [f"--numprocesses={CORES // 4}", *BY_FILE]
 PYTHON = sys.executable
 DJADE = Path(PYTHON).with_name("djade")  # it cannot be run with -m
 TYPES = ("Types", [PYTHON, "-m", "mypy"])
@@ -51,97 +52,6 @@ QUICK = (
 
 # All tests with a browser: collecting the others would take longer than the first of them.
 WITH_BROWSER = ("tests/e2e", "tests/web/test_accessibility.py")
-
-# PostgreSQL runs what holds SQL and locks: these folders,
-ON_POSTGRES = (
-    "tests/actions",
-    "tests/batches",
-    "tests/drafts",
-    "tests/models",
-    "tests/notifications",
-    "tests/results",
-    "tests/retries",
-    "tests/spending",
-    "tests/web",
-    "tests/worker",
-)
-# without the files that ask about something else, such as clocks, words, files on disk or one page,
-# or that go the way of others once more.
-ON_SQLITE_ONLY = (
-    "tests/actions/test_bounds.py",
-    "tests/batches/test_acceptance_windows.py",
-    "tests/batches/test_clock_leaps.py",
-    "tests/batches/test_collection.py",
-    "tests/batches/test_damaged_files.py",
-    "tests/batches/test_deadlines.py",
-    "tests/batches/test_external.py",
-    "tests/batches/test_external_pages.py",
-    "tests/batches/test_holds.py",
-    "tests/batches/test_journaled_batches.py",
-    "tests/batches/test_late.py",
-    "tests/batches/test_ownership.py",
-    "tests/batches/test_recovery_midway.py",
-    "tests/batches/test_slots.py",
-    "tests/batches/test_submission.py",
-    "tests/batches/test_team_keys.py",
-    "tests/drafts/test_advice.py",
-    "tests/drafts/test_draft_settings.py",
-    "tests/drafts/test_estimates.py",
-    "tests/drafts/test_improvements.py",
-    "tests/drafts/test_json_choices.py",
-    "tests/drafts/test_model_catalog.py",
-    "tests/drafts/test_prompt_caching.py",
-    "tests/drafts/test_reading.py",
-    "tests/drafts/test_reading_workbooks.py",
-    "tests/drafts/test_templates.py",
-    "tests/drafts/test_trials.py",
-    "tests/models/test_job_recipes.py",
-    "tests/models/test_storage.py",
-    "tests/notifications/test_guard.py",
-    "tests/notifications/test_killed_workers.py",
-    "tests/results/test_accuracy.py",
-    "tests/results/test_builder.py",
-    "tests/results/test_table.py",
-    "tests/results/test_whole_jobs.py",
-    "tests/retries/test_corrected_files.py",
-    "tests/retries/test_every_outcome.py",
-    "tests/retries/test_prompt_changes.py",
-    "tests/retries/test_retry_prices.py",
-    "tests/retries/test_rounds.py",
-    "tests/retries/test_rounds_hard.py",
-    "tests/spending/test_price_overrides.py",
-    "tests/web/test_accessibility.py",
-    "tests/web/test_account_pages.py",
-    "tests/web/test_accounts.py",
-    "tests/web/test_compression.py",
-    "tests/web/test_csrf_resend.py",
-    "tests/web/test_every_page.py",
-    "tests/web/test_help.py",
-    "tests/web/test_job_tabs.py",
-    "tests/web/test_open_pages.py",
-    "tests/web/test_refusals.py",
-    "tests/web/test_row_edits.py",
-    "tests/web/test_security.py",
-    "tests/web/test_sign_in_limits.py",
-    "tests/web/test_single_sign_on.py",
-    "tests/web/test_styles.py",
-    "tests/web/test_tour.py",
-    "tests/web/test_two_factor.py",
-    "tests/web/test_untrusted_text.py",
-    "tests/web/test_views_batch_trouble.py",
-    "tests/web/test_views_draft.py",
-    "tests/web/test_views_job_page.py",
-    "tests/web/test_views_jobs.py",
-    "tests/web/test_views_reading.py",
-    "tests/web/test_views_stop.py",
-    "tests/worker/test_advance.py",
-    "tests/worker/test_chains.py",
-    "tests/worker/test_copies.py",
-    "tests/worker/test_disk_trouble.py",
-    "tests/worker/test_finishing.py",
-    "tests/worker/test_isolation.py",
-    "tests/worker/test_serve.py",
-)
 
 
 @dataclass
@@ -390,12 +300,14 @@ def postgres_tests_aside(run: Run, stack: ExitStack) -> None:
     except prepare.NotAvailable as error:
         run.not_run.append(f"{name} not run: {error}.")
         return
+    arguments = [*SIDE_BY_SIDE_ON_POSTGRES, *on_postgres.arguments()]
+    stack.enter_context(run.pytest_aside(name, arguments, migrated_postgres(run, address)))
+
+
+def migrated_postgres(run: Run, address: str) -> dict[str, str]:
+    """The environment of tests on the server at `address`."""
     migrate(run, address.replace("/batchsite?", f"/{prepare.MIGRATED}?"))
-    marks = ["-m", "not browser and not no_database"]
-    left_out = [f"--ignore={path}" for path in ON_SQLITE_ONLY]
-    arguments = [*SIDE_BY_SIDE_ON_POSTGRES, *marks, *left_out, *ON_POSTGRES]
-    environment = {"DATABASE_URL": address, "MIGRATED": prepare.MIGRATED}
-    stack.enter_context(run.pytest_aside(name, arguments, environment))
+    return {"DATABASE_URL": address, "MIGRATED": prepare.MIGRATED}
 
 
 def pytest_command(report: Path, arguments: Sequence[str]) -> list[str]:

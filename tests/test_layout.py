@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from .environment import ROOT
-from .run import ON_POSTGRES, ON_SQLITE_ONLY, QUICK
+from .on_postgres import FOLDERS
+from .run import QUICK
 
 pytestmark = pytest.mark.no_database
 
@@ -143,9 +144,7 @@ def test_pure_packages_know_neither_django_nor_the_database() -> None:
 
 
 def test_what_the_runs_of_the_suite_name_is_there() -> None:
-    assert not [
-        path for path in (*ON_POSTGRES, *ON_SQLITE_ONLY, *QUICK) if not (ROOT / path).exists()
-    ]
+    assert not [path for path in (*FOLDERS, *QUICK) if not (ROOT / path).exists()]
 
 
 def test_only_one_module_talks_to_the_provider() -> None:

@@ -390,15 +390,7 @@ def read_apart(order: ReaderInput, lease: Lease | None = None) -> Iterator[Reade
     Raises Unreadable if it dies, LeaseLost.
     """
     with tempfile.TemporaryFile() as errors:
-        child = subprocess.Popen(
-            [sys.executable, "-m", "jobs.ingest"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            cwd=settings.BASE_DIR,
-            env={"PYTHONIOENCODING": "utf-8", "MALLOC_ARENA_MAX": "1"},
-            start_new_session=True,  # Ctrl-C is for the parent; the child ends with it
-        )
+        child = start_child(errors)
         assert child.stdin is not None and child.stdout is not None  # noqa: S101 - asked for
         ended = False
         try:
@@ -417,6 +409,18 @@ def read_apart(order: ReaderInput, lease: Lease | None = None) -> Iterator[Reade
             errors.seek(0)
             said = errors.read(10_000).decode(errors="replace")
             raise _cause_of_death(order, child.returncode, said)
+
+
+def start_child(errors: IO[bytes]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "jobs.ingest"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=errors,
+        cwd=settings.BASE_DIR,
+        env={"PYTHONIOENCODING": "utf-8", "MALLOC_ARENA_MAX": "1"},
+        start_new_session=True,  # Ctrl-C is for the parent; the child ends with it
+    )
 
 
 def _blocks(output: IO[bytes], lease: Lease | None) -> Iterator[bytes]:

@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 
 from django.contrib.auth.models import User
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import Q
 from django.utils import timezone
 
@@ -25,7 +25,17 @@ def load_prices() -> None:
     """Load the prices in force today. Called in every process before anything about money; one
     small query if no price was ever entered."""
     now = timezone.now()
-    pricing.use_prices(_in_force(now), _day(now))
+    pricing.use_prices(_in_force(now) if _has_any() else (), _day(now))
+
+
+# Asked with each request, so it is not put together anew.
+_ANY = f"SELECT 1 FROM {PriceOverride._meta.db_table} LIMIT 1"  # noqa: S608 - a name of ours
+
+
+def _has_any() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute(_ANY)
+        return cursor.fetchone() is not None
 
 
 def _day(moment: datetime) -> date:
@@ -56,8 +66,6 @@ def _in_force(moment: datetime) -> Iterator[PricedModel]:
     entered = PriceOverride.objects.filter(since__lte=_day(moment), entered_at__lte=moment)
     entered = entered.filter(Q(withdrawn_at=None) | Q(withdrawn_at__gt=moment))
     latest = {own.model: own for own in entered.select_related("entered_by")}
-    if not latest:
-        return
     listed = {entry.id: entry for entry in ModelCatalog.get().entries}
     for own in latest.values():
         kept = (own.cache_write_5m, own.cache_write_1h, own.cache_read)

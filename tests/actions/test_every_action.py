@@ -22,7 +22,6 @@ from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.cache import cache
 from django.core.files.uploadedfile import SimpleUploadedFile
-from django.db import connection
 from django.urls import reverse
 from django.utils import timezone
 from pytest_django import Settings
@@ -48,12 +47,10 @@ from ..many import finished, many_rows
 from ..web.test_security import ARGUMENTS, HX, JOB_PAGES, PAGES, POSTS, in_trouble
 from ..web.test_views_draft import READY_MADE, RECIPE, with_price
 
-pytestmark = pytest.mark.django_db(transaction=True)
+# Django asks every database for the same.
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.no_database]
 
-FEW, MANY = 300, 3_000
-# The first fills what is kept in memory. Django asks every database for the same, so on PostgreSQL
-# it is enough that each statement is understood.
-SIZES = (FEW, FEW, MANY) if connection.vendor == "sqlite" else (FEW,)
+SIZES = FEW, MANY = 300, 3_000
 CAUSE = "overloaded_error"
 MODELS = ["claude-haiku-5-5", "claude-sonnet-5-5"]
 
@@ -437,11 +434,6 @@ def do(act: Act, owner: User, size: int, called: set[str]) -> Work:
     return work
 
 
-def few_and_many(works: list[Work]) -> tuple[Work, Work]:
-    """What was done at each of the SIZES, without the first."""
-    return (works[-2], works[-1]) if len(works) > 1 else (works[0], works[0])
-
-
 # What they do grows with no rows.
 NOT_OF_ONE_JOB = {
     "api_keys",
@@ -499,7 +491,7 @@ def test_a_click_does_the_same_however_many_rows_there_are(
         works.append(do(act, root, size, called))
         Job.objects.all().delete()
         assert called == set(act.does), "it was refused"
-    few, many = few_and_many(works)
+    few, many = works
     assert act.only_shows or many.has_written, "it did nothing"
     assert not many.is_more_than(few), grown(few, many)
 
@@ -523,7 +515,7 @@ def test_what_is_done_of_no_job_does_not_grow_with_them() -> None:
         empty_tables()
         cache.clear()
     for name, works in found.items():
-        few, many = few_and_many(works)
+        few, many = works
         assert not many.is_more_than(few), f"{name}: {grown(few, many)}"
 
 
@@ -537,7 +529,7 @@ def test_bringing_in_a_batch_leaves_its_rows_to_the_worker(
         with counted() as work:
             assert external_batches.import_batch(root, batch_id, upload)
         works.append(work)
-    few, many = few_and_many(works)
+    few, many = works
     assert not many.is_more_than(few), grown(few, many)
 
 
@@ -581,17 +573,16 @@ def test_a_look_asks_for_the_same_however_many_rows_there_are(root: User, kind: 
     found: dict[str, list[Work]] = {}
     for _ in range(audit_page.PAGE + 1):  # looks are entries, too; so its page is full already
         audit.record("signed_in", who=root)
-    for turn, size in enumerate(SIZES, 1):
+    for size in SIZES:
         job = JOBS[kind](root, size)
         client = signed_in(root)
-        counts = turn > 1 or turn == len(SIZES)
         # Half of the parts of pages; with the next kind it is the others.
         for place, name in enumerate(LOOKED_AT.get(kind, LOOKS), list(JOBS).index(kind)):
             args = [CAUSE] if name in ("change_prompt", "ignore_rows") else ARGUMENTS.get(name, [])
             address = reverse(name, args=[job.pk, *args])
             looks: list[tuple[str, dict[str, str]]] = [("", {})]
             looks += ((query, {}) for query in QUERIES.get(name, ()))
-            for query, headers in [*looks, ("", HX)] if counts and place % 2 else looks:
+            for query, headers in [*looks, ("", HX)] if place % 2 else looks:
                 with counted(all_steps=True) as work:
                     answer = client.get(f"{address}{query}", headers=headers)
                 assert answer.status_code < 500
@@ -608,7 +599,7 @@ def test_a_look_asks_for_the_same_however_many_rows_there_are(root: User, kind: 
             beside.delete()
     more = {}
     for name, works in found.items():
-        few, many = few_and_many(works)
+        few, many = works
         more[name] = many.is_more_than(few)
     assert not any(more.values()), "\n".join(f"{one}: {what}" for one, what in more.items() if what)
 
@@ -620,14 +611,12 @@ ASKS = {"are_rows_changing", "can_be_used", "can_compare", "require_rows"}
 # --- All of them ----------------------------------------------------------------------------------
 
 
-@pytest.mark.no_database
 def test_every_action_is_here() -> None:
     """An action that is added has to be bounded, too: add it to ACTS or OF_NO_JOB."""
     elsewhere = {"create_job", "import_batch", "change_site"}  # above, by themselves
     assert ACTIONS.keys() - ASKS - elsewhere == {name for act in ACTS for name in act.does}
 
 
-@pytest.mark.no_database
 def test_every_address_that_takes_a_post_is_here() -> None:
     posts = {name for name, methods in JOB_PAGES.items() if "POST" in methods}
     assert posts == {act.address for act in ACTS}
@@ -637,7 +626,6 @@ def test_every_address_that_takes_a_post_is_here() -> None:
     assert {*OF_NO_JOB, "api_key"} == {*POSTS}
 
 
-@pytest.mark.no_database
 def test_the_command_changes_jobs_by_the_same_actions() -> None:
     """What `manage.py job` calls is bounded above."""
     sources = [ROOT / "jobs/management/commands/job.py", *(ROOT / "jobs/cli").glob("*.py")]

@@ -26,6 +26,7 @@ from jobs.ingest.shapes import Choices, Limits, Unreadable
 from jobs.models import Job, Outcome
 from jobs.worker import advance
 
+from ..conftest import start_reader
 from ..workbooks import fill, workbook
 
 Drive = Callable[..., Job]
@@ -46,7 +47,16 @@ def read(owner: User, drive: Drive, content: bytes, **choices: Any) -> Job:
 # --- The process ----------------------------------------------------------------------------------
 
 
+@pytest.fixture
+def own_interpreter(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "start_child", start_reader)
+
+
+with_its_own_interpreter = pytest.mark.usefixtures("own_interpreter")
+
+
 @pytest.mark.no_database
+@with_its_own_interpreter
 def test_a_process_of_its_own_reads_and_says_what_it_found(tmp_path: Path) -> None:
     *rows, end = reading.read_apart(order(tmp_path / "file", b"a,b\n1,2\n3,4\n"))
     assert isinstance(end, FileRead)
@@ -58,6 +68,7 @@ def test_a_process_of_its_own_reads_and_says_what_it_found(tmp_path: Path) -> No
 
 
 @pytest.mark.no_database
+@with_its_own_interpreter
 def test_memory_is_limited(tmp_path: Path) -> None:
     line = b"x" * 50_000_000
     too_much = order(tmp_path / "file", b"a\n" + line, memory=120_000_000, line=10**9, cell=10**9)
@@ -68,6 +79,7 @@ def test_memory_is_limited(tmp_path: Path) -> None:
 
 
 @pytest.mark.no_database
+@with_its_own_interpreter
 def test_what_comes_of_a_small_file_is_limited(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b",".join(b"c%d" % n for n in range(400)) + b"\n" + b"x\n" * 5_000)
@@ -78,6 +90,7 @@ def test_what_comes_of_a_small_file_is_limited(tmp_path: Path) -> None:
 
 
 @pytest.mark.no_database
+@with_its_own_interpreter
 def test_computing_time_is_limited(tmp_path: Path) -> None:
     packed = gzip.compress(b"a,b\n" + b"1,2\n" * 10_000_000, compresslevel=1)
     too_long = order(tmp_path / "file", packed, seconds=1, rows=10**9)
@@ -87,6 +100,7 @@ def test_computing_time_is_limited(tmp_path: Path) -> None:
 
 
 @pytest.mark.no_database
+@with_its_own_interpreter
 def test_a_process_that_dies_is_a_file_that_could_not_be_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -107,6 +121,7 @@ def test_a_process_that_dies_is_a_file_that_could_not_be_read(
 
 
 @pytest.mark.no_database
+@with_its_own_interpreter
 def test_nobody_reads_on_when_nobody_listens(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

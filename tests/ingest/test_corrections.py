@@ -8,7 +8,7 @@ import json
 import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 from django.contrib.auth.models import User
@@ -27,7 +27,7 @@ from jobs.models import Job, JobEvent, Outcome, files
 from jobs.rules.spreadsheet_cells import exact_cell, plain_cell
 from jobs.worker import advance, sweep
 
-from ..conftest import Simulator, change_job
+from ..conftest import Simulator, change_job, start_reader
 from ..workbooks import fill, sheet_of, workbook, xlsx
 
 Drive = Callable[..., Job]
@@ -591,15 +591,14 @@ def test_a_reading_that_is_stopped_is_no_fault_of_the_file(
     make: Callable[..., Job], client_alice: Client, drive: Drive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = make()
-    popen = subprocess.Popen
 
-    def stopped(*args: Any, **kwargs: Any) -> Any:
-        child = popen(*args, **kwargs)
+    def stopped(errors: IO[bytes]) -> subprocess.Popen[bytes]:
+        child = start_reader(errors)
         child.terminate()
         return child
 
     with monkeypatch.context() as patch:
-        patch.setattr(subprocess, "Popen", stopped)
+        patch.setattr(reading, "start_child", stopped)
         upload = ContentFile(b"row,city\n3,Bonn\n", "corrected.csv")
         assert uploads.correct_rows(job, upload, job.owner)
         advance.advance(job.pk)

@@ -19,6 +19,8 @@ from pytest_django import DjangoDbBlocker
 from jobs.rules.answer_formats import AnswerColumn, AnswerKind
 from jobs.rules.recipes import Recipe, read_recipe
 
+pytestmark = pytest.mark.no_database  # on one of SQLite in memory
+
 ALIAS = "old"
 COLUMNS = AnswerKind("columns", (), (AnswerColumn("mood", "choice", ("good", "bad")),))
 RECIPES = [

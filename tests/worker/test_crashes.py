@@ -191,7 +191,7 @@ if connection.vendor == "sqlite":
         settings: Any,
         point: str,
     ) -> None:
-        simulator = start_simulator(seconds=3600, failures="none")
+        simulator = start_simulator(seconds=80_000, failures="none")
         job = confirmed(alice, ROWS)
         job = drive(job, until=lambda job: job.state == Job.State.WORKING)
         assert submissions.stop_job(job, alice)

@@ -137,7 +137,7 @@ def test_deleting_removes_rows_files_and_the_copies_at_the_provider(
 def test_a_job_with_the_provider_cannot_be_deleted(
     alice: User, start_simulator: Callable[..., Simulator], drive: Drive
 ) -> None:
-    start_simulator(seconds=80_000)
+    start_simulator(seconds=80_000, failures="none")
     job = confirmed(alice, [["Ann", "a"]])
     job = drive(job, until=lambda job: job.state == Job.State.WORKING)
     assert not job_basics.delete_job(job, alice)

@@ -17,6 +17,7 @@ from . import holds
 logger = logging.getLogger(__name__)
 
 KEY_IS_MISSING = "The API key of this job is missing."
+IS_MISSING = "Batch {} is not to be found at the provider."
 
 
 def for_each_key(teams: Iterable[int | None], look: Callable[[int | None], None]) -> None:
@@ -67,7 +68,7 @@ def can_see(batch: Batch) -> bool:
 def other_workspace_in_words(batch: Batch) -> str:
     """Why a batch cannot be seen. Begins as what is said of one that is missing."""
     return (
-        f"{is_missing_in_words(batch)} {other_key_in_words(batch)} If there is none, you can "
+        f"{IS_MISSING.format(batch.number)} {other_key_in_words(batch)} If there is none, you can "
         "continue without the batch."
     )
 
@@ -78,7 +79,3 @@ def other_key_in_words(batch: Batch) -> str:
         "than when the batch was sent. An administrator can enter a key of the former workspace. "
         "Until then, nothing is sent again."
     )
-
-
-def is_missing_in_words(batch: Batch) -> str:
-    return f"Batch {batch.number} is not to be found at the provider."

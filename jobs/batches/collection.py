@@ -145,9 +145,7 @@ def _note_collected(batch: Batch, path: Path, sha256: str, cost: int, lease: Lea
     # The rows and the recipe can make the body again.
     not_needed = [files.body_path(batch), files.incomplete_path(batch)]
     with transaction.atomic():
-        mine = Job.objects.filter(pk=batch.job_id, lease_owner=lease.owner)
-        if not mine.update(lease_owner=lease.owner):
-            raise LeaseLost
+        lease.require()
         # Answers that were paid for and are here win over whoever called them lost meanwhile.
         Batch.objects.move(
             batch.pk,
@@ -163,7 +161,7 @@ def _note_collected(batch: Batch, path: Path, sha256: str, cost: int, lease: Lea
         job_log.write(batch.job_id, f"The answers of batch {batch.number} are in.")
         holds.end_hold(batch.job_id, STAY_INCOMPLETE.format(batch.number), go_on=True)
         holds.end_hold(batch.job_id, external_ids.WHICH, go_on=True)
-        holds.end_hold(batch.job_id, batch_keys.is_missing_in_words(batch), go_on=True)
+        holds.end_hold(batch.job_id, batch_keys.IS_MISSING.format(batch.number), go_on=True)
     for one in not_needed:
         one.unlink(missing_ok=True)
 

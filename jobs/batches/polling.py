@@ -124,7 +124,7 @@ def _note_found(batch: Batch, info: BatchInfo) -> None:
         with transaction.atomic():
             if same.update(missing_since=None, given_up_at=None):
                 job_log.write(batch.job_id, f"Batch {batch.number} is visible at Anthropic again.")
-                why = batch_keys.is_missing_in_words(batch)
+                why = batch_keys.IS_MISSING.format(batch.number)
                 holds.end_hold(batch.job_id, why, go_on=True)
 
 
@@ -187,7 +187,7 @@ def _look_up(batch: Batch) -> None:
         _count_as_gone(batch)
         _note_missing(
             batch,
-            f"{batch_keys.is_missing_in_words(batch)} {job_keys.at_start(batch.job.key_team)} may "
+            f"{batch_keys.IS_MISSING.format(batch.number)} {job_keys.at_start(batch.job.key_team)} may "
             "belong to another workspace now, or someone deleted the batch. We keep looking for it "
             "and don’t send it again. If it stays missing, you can continue without it.",
         )

@@ -48,7 +48,7 @@ from ..rules.result_proof import (
 from ..rules.row_contents import request_key
 from ..rules.sent_keys import SentKeys
 from . import absence, batch_keys, external_ids, holds, reconciliation, result_files, result_rows
-from .leases import Lease, LeaseLost
+from .leases import Lease
 from .result_rows import SLICE
 from .slices import slice_transaction
 

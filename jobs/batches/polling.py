@@ -188,8 +188,9 @@ def _look_up(batch: Batch) -> None:
         _note_missing(
             batch,
             f"{batch_keys.IS_MISSING.format(batch.number)} "
-            f"{job_keys.at_start(batch.job.key_team)} may belong to another workspace now, or someone deleted the batch. We keep looking for it "
-            "and don’t send it again. If it stays missing, you can continue without it.",
+            f"{job_keys.at_start(batch.job.key_team)} may belong to another workspace now, "
+            "or someone deleted the batch. We keep looking for it and don’t send it again. If it "
+            "stays missing, you can continue without it.",
         )
         return
     _note_found(batch, info)

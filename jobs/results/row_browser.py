@@ -24,7 +24,7 @@ from .search_index import Candidates, find_candidates
 
 # How long one walk may look for what is in no index, so that a page takes at most 100 ms, and at
 # most 300 ms in a job of more than LARGE rows.
-SECONDS, SECONDS_OF_LARGE = 0.06, 0.2
+SECONDS, SECONDS_OF_LARGE = 0.05, 0.2
 LARGE = 100_000
 FIRST_SLICE = 1_000  # rows looked through at once, while it is not known how long they are
 SLICE_SECONDS = 0.03

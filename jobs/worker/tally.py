@@ -18,7 +18,7 @@ from decimal import Decimal
 from typing import Any
 
 from django.db import transaction
-from django.db.models import BigIntegerField, Case, Count, F, Max, Min, Q, Sum, When
+from django.db.models import BigIntegerField, Case, Count, F, Max, Min, Q, QuerySet, Sum, When
 from django.db.models.functions import Cast, Coalesce
 from msgspec.structs import replace
 
@@ -136,7 +136,7 @@ class _Sums:
     charged_attempts: dict[str, list[Group]] = field(default_factory=lambda: defaultdict(list))
 
 
-def _groups_of_rows(job: Job) -> Iterable[Group]:
+def _groups_of_rows(job: Job) -> QuerySet[Any, Any]:
     """The rows of a job, added up by outcome, cause, model, round and whether they were charged."""
     # As big integers: the square of a long answer does not fit a plain one.
     thinking = Cast("thinking_tokens", BigIntegerField())

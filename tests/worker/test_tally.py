@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import connection
 
 from jobs.models import Job, clock, note_change
 from jobs.worker import tally
@@ -49,3 +50,10 @@ def test_pauses_that_are_over_are_forgotten(alice: User, up: list[float]) -> Non
         tally.count_in_turn(changed(store_job(alice)))
         up[0] += 10
     assert len(tally._pauses) == 1
+
+
+def test_rows_are_counted_in_their_own_order(alice: User) -> None:
+    """In that of an index of outcomes it takes half as long again: each row is elsewhere."""
+    plan = str(tally._groups_of_rows(store_job(alice)).explain())
+    if connection.vendor == "sqlite":
+        assert "jobs_row" in plan and "INDEX row_" not in plan, plan

@@ -45,7 +45,7 @@ from .shapes import (
     row_name,
     unreadable,
 )
-from .upload_file import UploadFile
+from .upload_file import RTF, UploadFile
 
 FAULTS_SHOWN = 100  # a file with more bad lines, and hardly any good ones, is not read further
 GOOD_TO_BAD = 3  # good lines for each bad one; with fewer, the file cannot be read
@@ -76,7 +76,7 @@ def is_json(head: bytes) -> bool:
     head = _COMMENTS.sub(b"", head.removeprefix(b"\xef\xbb\xbf")).lstrip()
     if head[:1] == b"[":
         return not _BRACKETED.match(head) and not _NAMED.match(head)
-    return head[:1] == b"{" and head[:2] != b"{{"
+    return head[:1] == b"{" and head[:2] != b"{{" and not head.startswith(RTF)
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,8 @@ NO_TABLES = (
     b"7z\xbc\xaf",
 )
 # Web pages and other markup, which some programs save as .xls.
-MARKUP = (b"<html", b"<!doctype", b"<table", b"<?xml", b"<workbook", b"{\\rtf")
+RTF = b"{\\rtf"
+MARKUP = (b"<html", b"<!doctype", b"<table", b"<?xml", b"<workbook", RTF)
 # Workbooks that are text: what each begins with, and its name.
 TEXT_WORKBOOKS = (
     (re.compile(rb"ID;P[^\n]*\n.*^C;(?:[A-Z]+[0-9]*;)*[XY][0-9]+;", re.DOTALL | re.M), "SYLK"),

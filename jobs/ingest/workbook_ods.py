@@ -38,6 +38,7 @@ _HIDDEN = (b"collapse", b"filter")
 _NUMBERS = (b"float", b"percentage", b"currency")
 _WANTED = re.compile(rb"-spanned=|value-type=.(?:float|percentage|currency|error)")
 _ERROR = b'value-type="error"'
+_EXPONENT = re.compile(r"[0-9]E[+-]?[0-9]")
 _FIRST_NUMBER = re.compile(r"-?[0-9](?:[0-9.,'\u00a0\u202f]*[0-9])?")
 
 
@@ -182,7 +183,7 @@ def _reading(attributes: dict[bytes, bytes], inside: bytes) -> Reading | None:
         return Reading(_with_digits(shown, Decimal(stored) * 100), shown)
     if kind == b"currency" or any(map(is_currency, shown)) or not shown.strip():
         return Reading(stored, shown)
-    if any(character.isalpha() for character in shown) and "E" not in shown:
+    if any(character.isalpha() for character in shown) and not _EXPONENT.search(shown):
         return Reading(_with_digits(shown, Decimal(stored)), shown)
     return Reading(stored, shown)
 

@@ -18,7 +18,7 @@ VERSION_5, VERSION_8 = 0x500, 0x600  # Excel 5 and 95; Excel 97 and later
 FORMAT, XF, SHEET, DATE_MODE = 0x41E, 0xE0, 0x85, 0x22
 ROW, COLUMNS = 0x208, 0x7D
 NUMBER, RK, SEVERAL_RK, FORMULA, ERROR = 0x203, 0x27E, 0xBD, 0x06, 0x205
-TEXTS = (0xFD, 0x204, 0xD6)
+CELLS = frozenset((NUMBER, RK, FORMULA, ERROR, 0xFD, 0x204, 0xD6))  # the last are texts
 NONE = b"\xff\xff"  # ends what a formula has instead of a number
 ERRORS = {
     0x00: "#NULL!",
@@ -88,9 +88,9 @@ class XlsBook:
                 first, last, width, _style, flags = struct.unpack_from("<5H", stream, at)
                 if flags & 1 or not width:
                     facts.hidden_columns.append((first, last))
-            elif kind in (NUMBER, RK, FORMULA, ERROR, *TEXTS):
+            elif kind in CELLS:
                 line, column, style = struct.unpack_from("<3H", stream, at)
-                if error := _error(stream, at, kind):
+                if kind in (FORMULA, ERROR) and (error := _error(stream, at, kind)):
                     errors.setdefault(line + 1, {})[column] = error
                 if style in formats:
                     facts.mark(line + 1, column, formats[style])

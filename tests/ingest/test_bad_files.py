@@ -468,6 +468,7 @@ WORKBOOKS = [
     ),
     refused("X1 .numbers called .xlsx", numbers_file, "an Apple Numbers"),
     refused("X1 .docx called .xlsx", word_document, "a Word document"),
+    refused("X1 a text document called .xls", b"{\\rtf1\\ansi a}", "text document"),
     refused("X1 a web page called .xls", b"<html><table><tr><td>a</td></tr></table>", "web page"),
     refused(
         "X1 XML called .xls",

@@ -335,7 +335,7 @@ def test_text_in_a_format_of_text_and_hidden_numbers(path: Path) -> None:
 
 
 def test_an_open_document_is_read_by_its_formats_too(path: Path) -> None:
-    head = ods_row(*map(ods_cell, ("zip", "rate", "weight", "price", "flag", "n")))
+    head = ods_row(*map(ods_cell, ("zip", "rate", "weight", "price", "flag", "n", "ok", "big")))
     row = ods_row(
         ods_cell("02494", "float", 'value="2494"'),
         ods_cell("8 %", "percentage", 'value="0.075"'),
@@ -343,13 +343,16 @@ def test_an_open_document_is_read_by_its_formats_too(path: Path) -> None:
         ods_cell("1.234,50 €", "currency", 'value="1234.5"'),
         ods_cell("Yes", "float", 'value="1"'),
         ods_cell("2,50", "float", 'value="2.5"'),
+        ods_cell("TRUE", "float", 'value="1"'),
+        ods_cell("1.2E+04", "float", 'value="12345"'),
     )
     ods(path, f'<table:table table:name="Data">{head}{row}{row}</table:table>')
     reader, rows = read(path)
-    assert rows == [["02494", "7.5 %", "5.25 kg", "1234.5", "Yes", "2.5"]] * 2
-    assert kinds(reader) == ["number_format"] * 5
+    more = ["TRUE", "12345"]
+    assert rows == [["02494", "7.5 %", "5.25 kg", "1234.5", "Yes", "2.5", *more]] * 2
+    assert kinds(reader) == ["number_format"] * 7
     _reader, rows = read(path, Choices(as_shown=("price", "rate"), as_stored=("zip", "flag")))
-    assert rows == [["2494", "8 %", "5.25 kg", "1.234,50 €", "1", "2.5"]] * 2
+    assert rows == [["2494", "8 %", "5.25 kg", "1.234,50 €", "1", "2.5", *more]] * 2
 
 
 def old_workbook(path: Path) -> None:

@@ -22,6 +22,13 @@ from ..models import (
     is_administrator,
     job_log,
 )
+from ..spending import caps, ledger
+
+COUNTS = (
+    "This job counts for the limit of {team} this month, so only an administrator can move it. You "
+    "can still change what the team can do."
+)
+NO_ROOM = "What this job costs is more than is left of the limit of {team} this month."
 
 
 class NameTaken(Exception):
@@ -91,18 +98,46 @@ def teams_to_share_with(user: User) -> QuerySet[Team]:
 
 
 def share_job(job: Job, team: Team | None, access: Access, by: User) -> None:
-    """None: with nobody."""
+    """None: with nobody. What the job has cost moves with it. Raises caps.NotAllowed when that
+    would lead around the limit of a team."""
     with transaction.atomic():
+        caps.lock_caps()
         job = Job.objects.select_for_update().get(pk=job.pk)
-        before = _sharing(job)
+        before, old = _sharing(job), job.team
+        committed = _committed(old, team)
         job.team, job.team_access = team, access
         Job.objects.filter(pk=job.pk).update(team=team, team_access=access)
+        if old != team and (why := _why_not_to_move(old, team, committed, by)):
+            raise caps.NotAllowed(why)
         # Only answers that its people see are reused, here and of this job.
         (job.runs_again() | Job.objects.filter(pk=job.pk)).price_anew(clock.now())
         what = {Access.READ: "read", Access.WORK: "work on"}[access]
         text = f"Shared with {team.name}, who can {what} it." if team else "No longer shared."
         job_log.write(job.pk, text, by)
         audit.record_change("job_shared", before, _sharing(job), who=by, job=job.pk)
+
+
+def _committed(*teams: Team | None) -> list[Decimal]:
+    """What counts for the limit of each of these teams this month; 0 for one without a limit."""
+    month = ledger.month_of(clock.now())
+    return [
+        ledger.committed_since(month, team=team)
+        if team and team.most_a_month is not None
+        else Decimal(0)
+        for team in teams
+    ]
+
+
+def _why_not_to_move(old: Team | None, new: Team | None, before: list[Decimal], by: User) -> str:
+    """Why a job cannot have moved, as a sentence: a team would be over its limit, or have room
+    again that it has used up, which administrators may decide. "" if it can. `before`: what
+    _committed said then."""
+    left, joined = _committed(old, new)
+    if old and left < before[0] and not is_administrator(by):
+        return COUNTS.format(team=old.name)
+    if new and new.most_a_month is not None and joined > max(before[1], new.most_a_month):
+        return NO_ROOM.format(team=new.name)
+    return ""
 
 
 def share_template(template: Template, team: Team | None, access: Access, by: User) -> None:

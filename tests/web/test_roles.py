@@ -280,6 +280,27 @@ def test_the_limit_of_a_team_holds_for_its_jobs(make_job: MakeJob, alice: User, 
     assert ledger.committed_since(month, team=team) == Decimal("0.9")
 
 
+def test_moving_a_job_does_not_lead_around_the_limit_of_a_team(
+    make_job: MakeJob, alice: User, root: User
+) -> None:
+    small = Team.objects.create(name="Ads", most_a_month=Decimal("0.50"))
+    team, none = team_of(alice, cap=Decimal("1.00")), None
+    job = make_job(alice, Job.State.WORKING, team=team, practice=True)
+    Job.objects.filter(pk=job.pk).update(reserved_pico=900_000_000_000)
+    page, month = reverse("share_job", args=[job.pk]), timezone.now() - timedelta(days=1)
+
+    answer = signed_in(alice).post(page, {"team": "", "team_access": "read"})
+    assert answer.status_code == 422 and "only an administrator" in answer.content.decode()
+    assert ledger.committed_since(month, team=team) == Decimal("0.9")
+    teams.share_job(job, team, Access.WORK, alice)  # what it can do may change
+    with pytest.raises(caps.NotAllowed, match="more than is left"):
+        teams.share_job(job, small, Access.READ, root)
+    teams.share_job(job, none, Access.READ, root)
+    free = make_job(alice, Job.State.DRAFT, team=team)
+    teams.share_job(free, none, Access.READ, alice)  # it has cost nothing
+    assert Job.objects.filter(team=None).count() == 2
+
+
 # --- Roles ----------------------------------------------------------------------------------------
 
 

@@ -11,6 +11,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from ...actions import teams as changes
 from ...models import Access, Team, Template
+from ...spending import caps
 from ..forms.people import ShareForm, TeamForm
 from .access import administrators_only, everything_readers_only, find_own_job, person
 
@@ -72,12 +73,17 @@ def share_job(request: HttpRequest, pk: int) -> HttpResponse:
     )
     if request.method == "POST" and form.is_valid():
         found = form.cleaned_data["team"]
-        changes.share_job(job, found, Access(form.cleaned_data["team_access"]), user)
-        messages.success(
-            request, f"Shared with {found.name}." if found else "No longer shared with a team."
-        )
-        return redirect("job", pk)
-    return render(request, "people/share.html", {"form": form, "job": job})
+        try:
+            changes.share_job(job, found, Access(form.cleaned_data["team_access"]), user)
+        except caps.NotAllowed as why:
+            form.add_error("team", str(why))
+        else:
+            messages.success(
+                request, f"Shared with {found.name}." if found else "No longer shared with a team."
+            )
+            return redirect("job", pk)
+    status = 422 if form.errors else 200
+    return render(request, "people/share.html", {"form": form, "job": job}, status=status)
 
 
 @require_POST

@@ -18,7 +18,7 @@ from django.db.models import F
 from ..models import Batch, DisownedBatch, SubmissionEvent, clock, job_log
 from ..provider import client, errors
 from ..provider.replies import BatchInfo
-from ..rules.result_lines import read_line
+from ..rules.result_lines import read_custom_id
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ def first_custom_id(provider_id: str) -> str:
             break
     line = b"".join(beginning).partition(b"\n")[0]
     try:
-        return read_line(line).custom_id
+        return read_custom_id(line)
     except (msgspec.DecodeError, RecursionError):
         return ""
 

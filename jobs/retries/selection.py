@@ -226,6 +226,8 @@ def count_with_cause(job: Job, cause: str) -> int | None:
 
 def count_edited(job: Job) -> int:
     """How many edited rows wait to be sent; all edits while they are not measured."""
+    if not job.edits.exists():
+        return 0
     if awaits_measuring(job):
         return job.edits.count()
     return sum(one.rows for one in sizes_by_round(job, EDITED).values())

@@ -23,7 +23,12 @@ class Envelope(msgspec.Struct):
     result: Kind
 
 
+class OnlyId(msgspec.Struct):
+    custom_id: str
+
+
 _decoder = msgspec.json.Decoder(ResultLine)
+_id_decoder = msgspec.json.Decoder(OnlyId)
 _envelope_decoder = msgspec.json.Decoder(Envelope)
 
 
@@ -48,3 +53,15 @@ def _decode(line: bytes) -> ResultLine:
     except msgspec.ValidationError:
         envelope = _envelope_decoder.decode(line)
         return ResultLine(envelope.custom_id, Result(type="unknown_shape"))
+
+
+def read_custom_id(line: bytes) -> str:
+    """That of one line, whatever its result is. Raises msgspec.DecodeError."""
+    try:
+        return _id_decoder.decode(line).custom_id
+    except msgspec.ValidationError:
+        raise
+    except msgspec.DecodeError:
+        if text := plain_json(line):
+            return _id_decoder.decode(text).custom_id
+        raise

@@ -45,7 +45,7 @@ from jobs.rules.retry_choices import RoundEstimate
 from jobs.rules.right_answers import GoldChoice
 from jobs.rules.row_contents import compile_request_key
 from jobs.web.views.rows import DRAWER
-from jobs.worker import advance, retention
+from jobs.worker import advance, retention, tally
 
 from ..conftest import Simulator, send_again, store_job
 from ..pages import squeezed
@@ -164,6 +164,7 @@ def test_a_file_names_no_job_that_its_reader_may_not_see(
     for headers in ({}, {"HX-Target": DRAWER}):
         said = squeezed(client_bob.get(pages[0], headers=headers).content)
         assert "same request from an earlier job, at no cost." in said
+    assert tally.count_up(job)
     assert "Answered by an earlier job" in squeezed(client_bob.get(pages[1]).content)
 
     def earlier(client: Client) -> list[tuple[int | None, int | None]]:

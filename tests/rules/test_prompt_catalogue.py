@@ -89,7 +89,7 @@ CASES = [
     refused("P6 underscore", "{{review_text}}", "Did you mean {{Review text}}?"),
     sent("P6 blanks", "{{ name }}", "Ada"),
     sent("P7 no column", "Say hello.", "Say hello.", "Every row gets the same prompt"),
-    sent("P8 empty after filling", "{{email}}", "{{email}} {{name}}", "1 row with an empty cell"),
+    sent("P8 empty after filling", "{{email}}", "{{email}} {{name}}", "1 row with an empty prompt"),
     refused(
         "P9 a prompt of more than a megabyte",
         "x" * 1_000_001,

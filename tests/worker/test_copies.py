@@ -103,7 +103,7 @@ class Bucket:
 
 
 class LastingHelper(copying.Helper):
-    """Used for one look after another: to start with boto3 takes longer than all that is asked."""
+    """Answers one look after another: importing boto3 takes longer than all the looks."""
 
     def __exit__(self, *exception: object) -> None:
         pass

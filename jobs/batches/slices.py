@@ -15,10 +15,12 @@ from .leases import Lease
 
 SLICE = 2_000  # rows of one transaction
 # SQLite gives nobody a turn: whoever waits for it looks every 0.1 s whether it is free. So all
-# slices of this process pause for longer than that when they have held it for so long in all.
+# slices of this process pause for longer than that when they have held it for so long in all,
+# unless something else has kept them from it for as long meanwhile.
 HELD_SECONDS, PAUSE_SECONDS = 0.5, 0.12
 _turn = threading.RLock()  # of the threads that change slices
 _held = 0.0  # seconds since the last pause
+_free_since = 0.0  # when a slice ended last
 
 
 @contextmanager
@@ -37,13 +39,16 @@ def slice_transaction(lease: Lease | None) -> Iterator[None]:
 
 
 def _hold_and_pause(lease: Lease | None) -> Iterator[None]:
-    global _held
+    global _held, _free_since
+    if time.monotonic() - _free_since > PAUSE_SECONDS:
+        _held = 0.0
     with transaction.atomic():
         began = time.monotonic()  # from now on others wait
         if lease:
             lease.require()
         yield
-    _held += time.monotonic() - began
+    _free_since = time.monotonic()
+    _held += _free_since - began
     if _held > HELD_SECONDS:
         _held = 0.0
         time.sleep(PAUSE_SECONDS)

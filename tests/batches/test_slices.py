@@ -132,4 +132,12 @@ def test_short_slices_pause_once_they_have_held_the_database_long_enough(
         with slices.slice_transaction(None):
             now += 0.15
     assert paused_at == pytest.approx([0.6, 1.2, 1.8, 2.4, 3.0])
+    for gap, pauses in ((0.1, [7.9, 8.9]), (0.2, [])):
+        now, paused_at[:] = 7.0, []
+        monkeypatch.setattr(slices, "_held", 0.0)
+        for _ in range(8):
+            with slices.slice_transaction(None):
+                now += 0.15
+            now += gap  # for something else, as long as a pause or not
+        assert paused_at == pytest.approx(pauses)
     assert slices.HELD_SECONDS + slices.PAUSE_SECONDS < 1, "seconds that anybody waits"

@@ -8,6 +8,7 @@ mutant has to be clean. `python -m tests.torture --mutants` runs all of them.
 from __future__ import annotations
 
 import hashlib
+from array import array
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -95,7 +96,7 @@ def lines_not_counted() -> None:
 
     def prove(lines: Any, *_: Any) -> result_proof.Proof:
         sha256 = hashlib.sha256(b"".join(lines)).hexdigest()
-        return result_proof.Proof(sha256, Counter(), "")
+        return result_proof.Proof(sha256, Counter(), "", array("q"))
 
     result_proof.prove_complete = prove  # type: ignore[assignment]  # takes any arguments
     result_proof.contradiction = lambda *_: ""

@@ -107,7 +107,7 @@ def collect(batch: Batch, lease: Lease) -> timedelta:
     except external_ids.Undecided:
         holds.hold(batch.job_id, external_ids.WHICH)
         return timedelta()
-    cost = result_rows.store(batch, path, rows, lease, None, expected.keys)
+    cost = result_rows.store(batch, path, rows, lease, None, expected.keys, proof.places)
     if batch.is_external:
         result_rows.say_what_fits(batch, path, lease)
     _note_collected(batch, path, proof.sha256, cost, lease)

@@ -6,6 +6,7 @@ import json
 from collections.abc import Container, Iterator, Mapping, Sequence
 from operator import itemgetter
 from pathlib import Path
+from typing import IO
 
 import msgspec
 from django.db import connection, transaction
@@ -16,6 +17,7 @@ from ..rules import wording
 from ..rules.judging import judge_result
 from ..rules.pricing import known_cost_in_pico
 from ..rules.result_lines import ResultLine, read_line
+from ..rules.result_proof import offset_of
 from ..rules.sent_keys import SentKeys
 from ..rules.tool_answers import forced_tool
 from . import answer_columns, external_ids, result_files
@@ -43,38 +45,44 @@ def store(
     lease: Lease,
     only: Container[str] | None = None,
     keys: SentKeys | None = None,
+    places: Sequence[int] = (),
 ) -> int:
     """Judge every result and put it into its row, whose number `rows` has by custom_id; the sum of
     their cost, as in Row.cost_pico. Repeatable: the same file gives the same rows. `only`: the
     custom_ids to take, when the file is not proven complete. `keys`: what was sent for the
-    rows; without them no other job reuses their answers."""
+    rows; without them no other job reuses their answers. `places`: as a Proof has them."""
     total = 0
     stored: set[str] = set()  # a line that is there twice is paid once
+    job_pk, batch_pk = batch.job_id, batch.pk
     wanted = answer_kind_of(batch.job)
     unknown_tool = None if batch.is_external else ""  # for a request that nobody knows
-    for lines in slices(path):
+    if len(places) <= STORED_AT_ONCE:
+        places = ()  # one transaction takes them all, in whatever order they are read
+    for lines in slices(path, places):
         found = [(rows.get(one.custom_id), one.result) for one in _new_results(lines, stored, only)]
-        calls = [number for number, result in found if result.ends_with_call and number is not None]
+        calls = [number for number, result in found if number is not None and result.ends_with_call]
         requests = answer_columns.requests_of(batch, calls) if calls else {}
         updates, answers = [], []
         for number, result in found:
-            params = None if number is None else requests.get(number)
+            params = requests.get(number) if requests and number is not None else None
             tool = unknown_tool if params is None else forced_tool(params)
             judged = judge_result(result, wanted, tool)
             cost = known_cost_in_pico(judged)
             total += cost
-            if number is not None:  # else it fits no row, which is said in the end
-                key = keys.get(number) if keys else None
-                values = results.result_values(judged, cost).values()
-                updates.append((*values, key, batch.job_id, number, batch.pk))
+            if number is None:  # it fits no row, which is said in the end
+                continue
+            key = keys.get(number) if keys else None
+            values = results.result_values(judged, cost).values()
+            updates.append((*values, key, job_pk, number, batch_pk))
+            if calls:
                 answers.append((number, params, judged))
         updates.sort(key=_NUMBER)  # rows that lie together
         # bulk_update takes thirty times as long.
         with slice_transaction(lease), connection.cursor() as cursor:
-            note_change(batch.job_id)
+            note_change(job_pk)
             cursor.executemany(_UPDATE, updates)
             if calls:
-                answer_columns.store_columns(batch.job_id, answers)
+                answer_columns.store_columns(job_pk, answers)
         lease.renew()
     return total
 
@@ -147,12 +155,14 @@ def say_what_fits(batch: Batch, path: Path, lease: Lease) -> None:
         )
 
 
-def slices(path: Path) -> Iterator[list[bytes]]:
-    """The lines of a results file, without blank ones, in slices that fit into memory."""
+def slices(path: Path, places: Sequence[int] = ()) -> Iterator[list[bytes]]:
+    """The lines of a results file, without blank ones, in slices that fit into memory; with
+    `places`, the lines at them in the order of the rows: results come in any order, and all that
+    is stored of neighbors lies together."""
     lines: list[bytes] = []
     size = 0
     with path.open("rb") as file:
-        for line in result_files.lines(file):
+        for line in _lines_at(file, places) if places else result_files.lines(file):
             if line.strip():
                 lines.append(line)
                 size += len(line)
@@ -161,3 +171,9 @@ def slices(path: Path) -> Iterator[list[bytes]]:
                 lines, size = [], 0
     if lines:
         yield lines
+
+
+def _lines_at(file: IO[bytes], places: Sequence[int]) -> Iterator[bytes]:
+    for place in sorted(places):
+        file.seek(offset_of(place))
+        yield file.readline()

@@ -227,7 +227,7 @@ def _progress(job: Job, position: int, rows: int, stored_bytes: int) -> None:
 _GIVEN = ("job_id", "number", "line", "source", "size", "problem", "outcome", "cause")
 # Values of the other columns without a default in the database.
 _NEW = {"attempts": 0, **{n: value for n, value in NO_RESULT.items() if n not in _GIVEN}}
-_INSERT = insert_statement(Row, [*_GIVEN, *_NEW])
+_INSERT = insert_statement(Row, _GIVEN, _NEW)
 _SENT = (Outcome.WAITING.value, "")
 _LEFT_OUT = (Outcome.LEFT_OUT.value, "left_out")
 
@@ -242,7 +242,7 @@ def _store(job: Job, read: RowsRead, before: int, stored_bytes: int, lease: Leas
 def _insert(job: Job, rows: list[tuple[int, str, int, str]], before: int) -> None:
     """Rows (line, source, size, problem) after the first `before` ones."""
     values = [
-        (job.pk, number, *row, *(_LEFT_OUT if row[3] else _SENT), *_NEW.values())
+        (job.pk, number, *row, *(_LEFT_OUT if row[3] else _SENT))
         for number, row in enumerate(rows, start=before + 1)
     ]
     # bulk_create is ten times slower: SQLite allows it 50 rows per statement.

@@ -7,16 +7,26 @@ is put together when its module is imported cannot name a column that is not the
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from django.db import models
 
 
-def insert_statement(model: type[models.Model], columns: Collection[str]) -> str:
-    """INSERT of one row, with a parameter for each of these columns."""
-    names = column_list(model, columns)
-    places = ", ".join(["%s"] * len(columns))
-    return f"INSERT INTO {model._meta.db_table} ({names}) VALUES ({places})"  # noqa: S608 - our names
+def insert_statement(
+    model: type[models.Model],
+    columns: Collection[str],
+    always: Mapping[str, str | int] | None = None,
+) -> str:
+    """INSERT of one row, with a parameter for each of these columns. `always`: numbers and empty
+    text that are the same in every row, which cost less than parameters."""
+    always = always or {}
+    names = column_list(model, [*columns, *always])
+    values = ", ".join([*["%s"] * len(columns), *map(_constant, always.values())])
+    return f"INSERT INTO {model._meta.db_table} ({names}) VALUES ({values})"  # noqa: S608 - our names
+
+
+def _constant(value: str | int) -> str:
+    return "''" if value == "" else str(int(value))
 
 
 def update_statement(

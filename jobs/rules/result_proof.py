@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ KINDS = ("succeeded", "errored", "canceled", "expired")
 # one of them counts for good.
 TRIES = 5
 BETWEEN = 100  # lines
+_OFFSET_BITS = 40  # files of up to a terabyte
 
 
 class Incomplete(Exception):
@@ -69,6 +71,14 @@ class Proof:
     kinds: Counter[str]  # how many results there are of each type
     # Names the results that are not understood, and whether the last line has no end; "" without.
     doubt: str
+    # Of each row's result, as `offset_of` reads it, so that they sort as the rows do. Empty for a
+    # batch of which only the ids are known.
+    places: array[int]
+
+
+def offset_of(place: int) -> int:
+    """Where in the file the line of a result begins."""
+    return place & ((1 << _OFFSET_BITS) - 1)
 
 
 def prove_complete(
@@ -80,32 +90,38 @@ def prove_complete(
     planned, size = expected.rows, expected.size
     digest = hashlib.sha256()
     kinds: Counter[str] = Counter()
-    seen: dict[str, bytes] = {}
+    seen: dict[str, int] = {}
+    places = array("q")
     ends_whole = True
+    offset = 0
     puzzle = 0  # of all results that are not understood, in whatever order they came
     strange = ""
-    for place, line in enumerate(lines):
+    number = None
+    for index, line in enumerate(lines):
         digest.update(line)
+        begin, offset = offset, offset + len(line)
         ends_whole = line.endswith(b"\n")
         text = line.strip()
-        if place % BETWEEN == 0:
+        if index % BETWEEN == 0:
             between()
         if not text:
             continue
-        result = result_of(line)
-        fingerprint = hashlib.blake2b(text, digest_size=8).digest()
-        if result.custom_id in seen:
-            if seen[result.custom_id] != fingerprint:
-                raise Incomplete(f"two different results for {result.custom_id}")
-        elif planned is None or result.custom_id in planned:
+        found = result_of(line)
+        custom_id, result = found.custom_id, found.result
+        if (before := seen.get(custom_id)) is not None:
+            if before != hash(text):
+                raise Incomplete(f"two different results for {custom_id}")
+        elif planned is None or (number := planned.get(custom_id)) is not None:
             if len(seen) == size:  # of a batch that was made elsewhere
                 raise Incomplete(f"more than {size:,} results arrived")
-            seen[result.custom_id] = fingerprint
-            kinds[result.result.type] += 1
-            if not is_understood(result.result):
-                puzzle ^= int.from_bytes(fingerprint)
+            seen[custom_id] = hash(text)
+            kinds[result.type] += 1
+            if number is not None:
+                places.append(number << _OFFSET_BITS | begin)
+            if not is_understood(result):
+                puzzle ^= int.from_bytes(hashlib.blake2b(text, digest_size=8).digest())
         else:
-            strange = strange or result.custom_id
+            strange = strange or custom_id
     if strange:
         what = f"a result for {strange[:64]}, which we did not send"
         raise Incomplete(what, FOREIGN if expected.recovered and not seen else "")
@@ -114,7 +130,7 @@ def prove_complete(
     doubt = f"puzzle {puzzle:016x}" if puzzle else ""
     if not ends_whole:
         doubt = f"{OPEN} {doubt}".strip()
-    return Proof(digest.hexdigest(), kinds, doubt)
+    return Proof(digest.hexdigest(), kinds, doubt, places)
 
 
 def contradiction(counts: dict[str, int], kinds: Counter[str]) -> str:

@@ -36,8 +36,12 @@ class SentKeys:
 
     def get(self, number: int) -> RequestKey | None:
         """None for a row of which it is not known."""
-        place = bisect_left(self._numbers, number)
-        if place == len(self._numbers) or self._numbers[place] != number:
+        numbers = self._numbers
+        # Most batches have every row from their first to their last.
+        place = number - numbers[0] if numbers else 0
+        if not 0 <= place < len(numbers) or numbers[place] != number:
+            place = bisect_left(numbers, number)
+        if place == len(numbers) or numbers[place] != number:
             return None
         return bytes(self._keys[place * KEY_BYTES : (place + 1) * KEY_BYTES])
 
@@ -53,14 +57,15 @@ def _requests_in(
         note(line)
         if line.startswith(begin):
             yield from _split(held, begin)
-            held = []
-        if held or line.startswith(begin):
+            held = [line]
+        elif held:
             held.append(line)
     yield from _split(held, begin)
 
 
 def _split(lines: list[bytes], begin: bytes) -> Iterator[tuple[int, bytes]]:
-    number, _, rest = b"".join(lines)[len(begin) :].partition(_PARAMS)
+    request = lines[0] if len(lines) == 1 else b"".join(lines)
+    number, _, rest = request[len(begin) :].partition(_PARAMS)
     for end in _ENDS:
         if number.isdigit() and rest.endswith(end):
-            yield int(number), rest.removesuffix(end)
+            yield int(number), rest[: -len(end)]

@@ -4,9 +4,11 @@ SQLite has no queue for those who wait to write."""
 from __future__ import annotations
 
 import ast
+import json
 import time
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
@@ -15,7 +17,8 @@ from django.db import connection
 from jobs.actions import submissions, uploads
 from jobs.batches import result_rows, slices
 from jobs.drafts import estimates, reading
-from jobs.models import Job, Row
+from jobs.models import Job, Row, files
+from jobs.rules.result_lines import ResultLine
 
 from ..conftest import Simulator, change_job
 from ..environment import ROOT
@@ -109,9 +112,21 @@ def test_others_get_their_turn_after_each_slice_of_a_file_and_of_its_results(
         return cost
 
     monkeypatch.setattr(result_rows, "store", count_results)
+    order: list[str] = []
+    new_results = result_rows._new_results
+
+    def note_order(*given: Any) -> list[ResultLine]:
+        found = list(new_results(*given))
+        order.extend(one.custom_id for one in found)
+        return found
+
+    monkeypatch.setattr(result_rows, "_new_results", note_order)
     job = drive(job)
     assert Row.objects.filter(job=job, outcome="good").count() == 20
     assert seen == [10]
+    with files.results_path(job.batches.get()).open() as lines:
+        as_received = [json.loads(line)["custom_id"] for line in lines]
+    assert order == sorted(as_received) != as_received, "neighbors are stored together"
 
 
 @pytest.mark.django_db(transaction=True)

@@ -65,6 +65,9 @@ def test_a_statement_names_only_columns_that_are_there() -> None:
     assert insert_statement(Row, ["job_id", "number"]) == (
         "INSERT INTO jobs_row (job_id, number) VALUES (%s, %s)"
     )
+    assert insert_statement(Row, ["number"], {"cause": "", "size": 0}) == (
+        "INSERT INTO jobs_row (number, cause, size) VALUES (%s, '', 0)"
+    )
     assert update_statement(Row, ["source"], ["job_id", "number"]) == (
         "UPDATE jobs_row SET source = %s WHERE job_id = %s AND number = %s"
     )

@@ -45,7 +45,7 @@ _KINDS: dict[str, str] = {
     Job.State.CANCELING: FETCHING,
     Job.State.FINISHED: BUILDING,
     Job.State.DELETING: FETCHING,
-}  # that of drafts and finished jobs depends on whether a test waits; see also _next_kind
+}  # that of drafts and finished jobs depends on whether a test waits; see also _next_kinds
 
 SIZES = {
     READING: 4,  # one more than large files are read at once, so that small ones go on
@@ -80,10 +80,11 @@ _taken_by: Counter[tuple[str, int]] = Counter()  # by kind and person
 
 
 class Next(NamedTuple):
-    """The next step of a job: the kind of slot that it needs, and whose job it is."""
+    """The next step of a job: the kinds of slot that it may take, the best one first, and whose
+    job it is."""
 
     job_pk: int
-    kind: str
+    kinds: tuple[str, ...]
     owner_pk: int
 
 
@@ -116,7 +117,7 @@ def next_steps(jobs: QuerySet[Job]) -> list[Next]:
     }
     facts = _facts_of(jobs, sorted(asked)) if asked else {}
     return [
-        Next(pk, _next_kind(state, held, facts.get(pk, _Facts())), owner)
+        Next(pk, _next_kinds(state, held, facts.get(pk, _Facts())), owner)
         for pk, owner, state, held in found
     ]
 
@@ -145,18 +146,20 @@ def _is_due(now: datetime) -> Q:
     return Q(next_action_at=None) | clock.over("next_action_at", LONGEST_WAIT, now)
 
 
-def _next_kind(state: str, held: str, facts: _Facts) -> str:
+def _next_kinds(state: str, held: str, facts: _Facts) -> tuple[str, ...]:
     if state == Job.State.DRAFT:
-        return TESTING if facts.has_trials else PRICING
+        return (TESTING,) if facts.has_trials else (PRICING,)
     if state == Job.State.FINISHED and facts.has_trials:
-        return TESTING
-    # Jobs that still send, and finished ones, may have something to fetch. Files that people wait
-    # for are built first.
-    if state == Job.State.SUBMITTING and (facts.has_results or (held and facts.has_damage)):
-        return FETCHING
+        return (TESTING,)
+    # Jobs that still send, and finished ones, may have something to fetch. What is sent sooner is
+    # answered sooner, and results wait. Files that people wait for are built first.
+    if state == Job.State.SUBMITTING and held and (facts.has_results or facts.has_damage):
+        return (FETCHING,)
+    if state == Job.State.SUBMITTING and facts.has_results:
+        return SENDING, FETCHING
     if state == Job.State.FINISHED and facts.has_damage and not facts.has_wish:
-        return FETCHING
-    return _KINDS[state]
+        return (FETCHING,)
+    return (_KINDS[state],)
 
 
 class Slot:
@@ -189,11 +192,13 @@ class Slot:
             _taken_by[kind, owner_pk] += 1
         return True
 
-    def take_for(self, job_pk: int) -> str:
-        """Take a slot for the next step of a job. Its kind; "" when none is free."""
+    def take_for(self, job_pk: int, but: str = "") -> str:
+        """Take a slot for the next step of a job, of any kind `but` one. Its kind; "" when none is
+        free."""
         for step in next_steps(Job.objects.filter(pk=job_pk)):
-            if self.take(step.kind, step.owner_pk):
-                return step.kind
+            for kind in step.kinds:
+                if kind != but and self.take(kind, step.owner_pk):
+                    return kind
         return ""
 
     def _give_back(self) -> None:

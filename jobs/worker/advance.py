@@ -86,6 +86,8 @@ def _take_turn(lease: Lease, slot: slots.Slot) -> datetime | None:
         if not _has_its_key(job):
             return clock.now()  # it was shared or confirmed meanwhile: the next turn has its key
         wait = _step(job, lease, kind)
+        if wait != NOW and kind == slots.SENDING and (other := slot.take_for(job.pk, but=kind)):
+            wait = _step(job, lease, other)
         # Counting takes all rows of the job, so it is done once for several batches.
         if wait != NOW or turn.is_over:
             until_count = tally.count_in_turn(job.pk)
@@ -127,7 +129,7 @@ def _step(job: Job, lease: Lease, kind: str) -> timedelta | None:
         # Without the provider the price is a guess; try to count again later.
         return COUNT_AGAIN if estimate and not estimate.counted else None
     if job.state in (state.SUBMITTING, state.WORKING, state.CANCELING):
-        wait = sent_jobs.step_of_sent(job, lease)
+        wait = sent_jobs.step_of_sent(job, lease, sends=kind == slots.SENDING)
         # While the job waits, build the files that people asked for.
         others = _step_of_files(job, lease, kind) if wait else None
         return wait if others is None else min(wait, others)

@@ -52,8 +52,9 @@ PRICE_HAS_RISEN = (
 )
 
 
-def step_of_sent(job: Job, lease: Lease) -> timedelta:
-    """Take one step of a submitted job. Returns the wait before the next."""
+def step_of_sent(job: Job, lease: Lease, *, sends: bool = False) -> timedelta:
+    """Take one step of a submitted job; with `sends`, none that fetches results. Returns the wait
+    before the next."""
     if row_changes.change_next_slice(job):
         return NOW
     if job.state != Job.State.WORKING and preparation.prepare_next(job):
@@ -70,6 +71,8 @@ def step_of_sent(job: Job, lease: Lease) -> timedelta:
         holds.end_hold(job.pk, batch_keys.KEY_IS_MISSING, go_on=True)
         return NOW
     due = [batch for batch in batches if needs_look(batch) and not time_left(batch)]
+    if sends:
+        due = [batch for batch in due if batch.state == Batch.State.UNKNOWN]
     for batch in batches:
         if batch.state == Batch.State.PLANNING:
             planning.empty(batch)  # a worker died before it had its rows

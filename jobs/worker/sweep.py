@@ -140,14 +140,16 @@ def step_due(step: Callable[[int], None]) -> None:
     """Call `step` for every job that is due and may find a slot."""
     nudged: Counter[str] = Counter()
     of_one: Counter[tuple[str, int]] = Counter()
-    for pk, kind, owner in slots.next_steps(
+    for pk, kinds, owner in slots.next_steps(
         Job.objects.due(clock.now()).order_by("next_action_at")
     ):
-        if nudged[kind] < slots.NUDGED and of_one[kind, owner] < slots.NUDGED_OF_ONE_PERSON:
-            nudged[kind] += 1
-            of_one[kind, owner] += 1
-            with isolated(f"job {pk}"):
-                step(pk)
+        for kind in kinds:
+            if nudged[kind] < slots.NUDGED and of_one[kind, owner] < slots.NUDGED_OF_ONE_PERSON:
+                nudged[kind] += 1
+                of_one[kind, owner] += 1
+                with isolated(f"job {pk}"):
+                    step(pk)
+                break
 
 
 def _note_tick() -> datetime:

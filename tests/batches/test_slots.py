@@ -16,7 +16,7 @@ from jobs.actions import drafts
 from jobs.batches import absence, external, leases, planning, reconciliation, slots, submission
 from jobs.models import Batch, Heartbeat, Job, Row, clock
 from jobs.provider import client, errors
-from jobs.worker import due_times, sweep
+from jobs.worker import advance, due_times, sweep
 
 from .. import dying_worker, forking
 from ..driven_jobs import RECIPE, priced, upload
@@ -120,9 +120,13 @@ def test_what_a_job_fetches_takes_no_slot_that_others_send_or_build_with(
     """Results of a job that still sends, and damaged ones of a job that is finished."""
     now = clock.now()
 
-    def kind_of(job: Job) -> str:
+    def kinds_of(job: Job) -> tuple[str, ...]:
         [step] = slots.next_steps(Job.objects.filter(pk=job.pk))
-        return step.kind
+        return step.kinds
+
+    def kind_of(job: Job) -> str:
+        [kind] = kinds_of(job)
+        return kind
 
     def batch_of(job: Job, **values: Any) -> Batch:
         facts = {"number": 1, "size": 1, "nonce": f"n{job.pk}", "provider_id": f"id{job.pk}"}
@@ -131,7 +135,10 @@ def test_what_a_job_fetches_takes_no_slot_that_others_send_or_build_with(
     sends = make_job(alice, state=Job.State.SUBMITTING, practice=True)
     assert kind_of(sends) == slots.SENDING
     ended = batch_of(sends, state=Batch.State.ENDED)
+    assert kinds_of(sends) == (slots.SENDING, slots.FETCHING), "it fetches when it cannot send"
+    Job.objects.filter(pk=sends.pk).update(held="Anthropic refused: too many.")
     assert kind_of(sends) == slots.FETCHING
+    Job.objects.filter(pk=sends.pk).update(held="")
     Batch.objects.filter(pk=ended.pk).update(next_action_at=now + timedelta(minutes=1))
     assert kind_of(sends) == slots.SENDING, "it is fetched anew later"
 
@@ -143,6 +150,34 @@ def test_what_a_job_fetches_takes_no_slot_that_others_send_or_build_with(
     wanted.delete()
     Batch.objects.filter(pk=damaged.pk).update(damage="It is gone.")
     assert kind_of(finished) == slots.BUILDING
+
+
+def test_a_job_sends_first_and_fetches_what_has_ended_while_it_cannot_send(
+    alice: User, make_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is sent sooner is answered sooner, and results wait."""
+    job = make_job(alice, state=Job.State.SUBMITTING, rows=[("a", "b")], practice=True)
+    facts = {"job": job, "size": 1, "practice": True, "body_bytes": 0, "body_sha256": ""}
+    one = Batch.objects.create(
+        number=1, nonce="one", provider_id="id", state=Batch.State.ENDED, **facts
+    )
+    Batch.objects.create(number=2, nonce="two", state=Batch.State.PLANNED, **facts)
+    done: list[str] = []
+
+    def submit(*_: object) -> timedelta:
+        done.append("send")
+        return timedelta(seconds=30 if len(done) > 1 else 0)
+
+    def collect(*_: object) -> timedelta:
+        done.append("fetch")
+        Batch.objects.filter(pk=one.pk).update(state=Batch.State.LOST)
+        return timedelta()
+
+    monkeypatch.setattr("jobs.batches.submission.submit", submit)
+    monkeypatch.setattr("jobs.batches.collection.collect", collect)
+    Job.objects.filter(pk=job.pk).update(next_action_at=clock.now())
+    advance.advance(job.pk)
+    assert done == ["send", "send", "fetch", "send"]
 
 
 def test_a_look_that_lasts_is_not_taken_twice_and_keeps_no_other_waiting(

@@ -36,6 +36,8 @@ def survey_rows(job: Job, recipe: Recipe, lease: Lease | None = None) -> Survey:
     empty = blank = emptiest = most = left_out = left_out_bytes = long = long_bytes = 0
     unselected = unselected_bytes = first = 0
     selection = select_rows(job, recipe, lease)
+    # Where one pass is enough for duplicates, it is this one.
+    alike = None if recipe.only_new or _parts(job.row_count, recipe) > 1 else _Alike(contents)
     for number, cells in _rows(job, lease):
         if selection and not selection.includes(number, cells):
             unselected, unselected_bytes = unselected + 1, unselected_bytes + contents.bytes(cells)
@@ -52,8 +54,10 @@ def survey_rows(job: Job, recipe: Recipe, lease: Lease | None = None) -> Survey:
             if contents.is_skipped(found):
                 left_out += 1
                 left_out_bytes += contents.bytes(cells)
+        if alike and (recipe.skip_duplicates or number <= ROWS_COMPARED):
+            alike.add(number, cells, is_skipped=contents.is_skipped(found))
     return replace(
-        _survey_repeated(job, recipe, selection, lease),
+        _survey_repeated(job, recipe, selection, alike, lease),
         empty=empty,
         blank=blank,
         emptiest=emptiest,
@@ -68,17 +72,43 @@ def survey_rows(job: Job, recipe: Recipe, lease: Lease | None = None) -> Survey:
     )
 
 
+class _Alike:
+    """Duplicates among the rows that were added, in order."""
+
+    def __init__(self, contents: RowContents) -> None:
+        self._contents = contents
+        self._first: dict[bytes, int] = {}
+        self.rows = self.bytes = 0
+
+    def add(self, number: int, cells: list[str], *, is_skipped: bool) -> None:
+        if is_skipped:
+            return
+        if self._first.setdefault(self._contents.key(cells), number) != number:
+            self.rows += 1
+            self.bytes += self._contents.bytes(cells)
+
+
+def _parts(rows: int, recipe: Recipe) -> int:
+    """How many passes it takes to compare so many rows with each other."""
+    return -(-rows // ROWS_IN_MEMORY) if recipe.only_new or recipe.skip_duplicates else 1
+
+
 def _survey_repeated(
     job: Job,
     recipe: Recipe,
     selection: Selection | None,
+    found_alike: _Alike | None,
     lease: Lease | None,
 ) -> Survey:
-    known = known_bytes = reused = reused_bytes = alike = alike_bytes = 0
+    """`found_alike`: the duplicates, if they are known."""
+    known = known_bytes = reused = reused_bytes = 0
+    alike, alike_bytes = (found_alike.rows, found_alike.bytes) if found_alike else (0, 0)
     jobs = set()
     whole = recipe.only_new or recipe.skip_duplicates
     # An answered row that is not sent is no duplicate as well; otherwise a row may be both.
     passes = [(True, True)] if recipe.only_new else [(True, False), (False, True)]
+    if found_alike:
+        passes = passes[:1]
     for only_new, skip_duplicates in passes:
         for one in find_repeated_rows(
             job, recipe, only_new, skip_duplicates, whole, lease, selection

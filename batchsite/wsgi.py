@@ -10,7 +10,9 @@ application = get_wsgi_application()
 
 from jobs.actions import nudges  # noqa: E402 - they need the settings
 from jobs.models import locks, versions  # noqa: E402 - as above
+from jobs.web import warm_up  # noqa: E402 - as above
 
 locks.join_site()
 versions.begin()
 nudges.load()
+warm_up.begin()

@@ -49,6 +49,8 @@ from jobs.rules.retry_choices import RetryChoice
 from jobs.spending import receipts
 from jobs.worker import housekeeping, restores, sweep, tally
 
+from .running import SECONDS
+
 LINK = re.compile(r'(?:href|hx-get)="(/[^"#?]*)')
 NUMBER = re.compile(r"\d+")
 OF_THE_SITE = ("/", "/spending/", "/templates/", "/people/", "/system/")
@@ -245,7 +247,7 @@ def work_until(state: str, *names: str) -> None:
 
 
 def work(is_done: Callable[[], bool]) -> None:
-    end = time.monotonic() + 60
+    end = time.monotonic() + SECONDS
     while not is_done():
         assert time.monotonic() < end, list(Job.objects.values_list("name", "state", "held"))
         sweep.sweep()

@@ -28,7 +28,9 @@ HERE = Path(__file__).resolve().parent.parent / "data" / "old_sites"
 class OldSite:
     def __init__(self, folder: Path, provider: Simulator, facts: dict[str, Any]) -> None:
         self.folder, self.provider, self.before = folder, provider, facts
-        self.machine = Machine(folder / "data", make_database(), ANTHROPIC_API_KEY="")
+        # "ask", as it was there: however long this takes, people are waited for.
+        values = {"ANTHROPIC_API_KEY": "", "RECONCILE_RESUBMIT": "ask"}
+        self.machine = Machine(folder / "data", make_database(), **values)
 
     def run(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """What is there after the upgrade, and when everything has gone on."""

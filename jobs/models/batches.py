@@ -250,7 +250,8 @@ class Batch(models.Model):
 
     @property
     def why_asked(self) -> str:
-        """What is said to the person who has to decide whether it is sent again."""
+        """What is said to the person who has to decide whether it is sent again. `Job.held` begins
+        with these words, also as older versions stored them, so they stay."""
         return (
             f"We could not confirm that batch {self.number} ({wording.rows(self.size)}) arrived at "
             "the provider, and it is not in the provider’s list. Somebody has to say whether it is "

@@ -158,7 +158,9 @@ def _require_ours(manifest: Manifest) -> None:
             f"and this one uses {kinds[dumps.file_name()]}. Set DATABASE_URL as it was then."
         )
     known = set(MigrationLoader(None).disk_migrations)
-    if unknown := [name for name in manifest.migrations if tuple(name) not in known]:
+    new = [(app, name) for app, name in manifest.migrations if (app, name) not in known]
+    # Each version squashes as many as it has. Those that were squashed are in the list, too.
+    if unknown := [(app, name) for app, name in new if "_squashed_" not in name]:
         raise BadBackup(
             "This backup was made by a newer version of batchsite "
             f"(it has {unknown[0][0]}.{unknown[0][1]}). Install that version first."

@@ -393,7 +393,7 @@ def test_a_changed_plan_needs_a_new_approval(
         confirm(dear)
     assert not approvals.approve(dear, dear.plan_sha256, root), "this one was not asked for"
     page = text(client_alice, reverse("confirm", args=[dear.pk]))
-    assert "The job has changed since you last asked" in page
+    assert "The job or its price has changed since approval was last asked for" in page
     assert not approvals.request_approval(dear, asked, alice)
     assert approvals.request_approval(dear, dear.plan_sha256, alice)
     assert approvals.approve(dear, dear.plan_sha256, root)

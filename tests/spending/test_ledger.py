@@ -461,7 +461,7 @@ def test_whoever_edited_rows_does_not_approve_that_they_are_sent(
 
 
 def test_whoever_left_rows_out_does_not_approve_that_the_others_are_sent(
-    mixed: Job, alice: User, root: User, other: User
+    mixed: Job, alice: User, root: User, other: User, client_root: Client
 ) -> None:
     allow(approval_above=0)
     assert retries.ignore_rows(mixed, "refused", 1, root)
@@ -474,6 +474,11 @@ def test_whoever_left_rows_out_does_not_approve_that_the_others_are_sent(
     with pytest.raises(caps.NotAllowed, match="made the last change"):
         approvals.approve(mixed, planned.key, root)
     assert approvals.approve(mixed, planned.key, other)
+    # A plan of before an upgrade, or of other prices, is another one.
+    address, outdated = reverse("retry", args=[mixed.pk]), "since approval was last asked for"
+    assert outdated not in client_root.get(address).content.decode()
+    Job.objects.filter(pk=mixed.pk).update(approval_plan="older")
+    assert outdated in client_root.get(address).content.decode()
 
 
 # --- All of it agrees -----------------------------------------------------------------------------

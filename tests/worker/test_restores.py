@@ -182,6 +182,13 @@ def restore(machine: Machine, folder: Path) -> dict[str, Any]:
     return told
 
 
+def add_migration(backup: Path, name: str) -> None:
+    """To those that its database has."""
+    manifest = backups.read_manifest(backup)
+    manifest.migrations.append(("jobs", name))
+    (backup / "manifest.json").write_bytes(msgspec.json.encode(manifest))
+
+
 def assert_restored(machine: Machine, told: dict[str, Any]) -> None:
     """As it was at the backup, and all that came after it is still somewhere."""
     data, aside = machine.data, Path(str(told["aside"]))
@@ -210,6 +217,9 @@ def test_a_backup_comes_back_twice_and_what_was_there_is_moved_aside(
     """After kill -9, with a -wal beside the database, which would destroy the restored one."""
     if not machine.database:
         assert (machine.data / "batchsite.sqlite3-wal").stat().st_size
+    (backup,) = backups.find_all(tmp_path / "b")
+    # As a backup of 0.1.0 has it, which had squashed other migrations.
+    add_migration(backup, "0001_squashed_0035_one_row_models")
     told = restore(machine, tmp_path / "b")
     assert_restored(machine, told)
     assert (told["batches_to_reconcile"], told["rows_to_reconcile"]) == (1, 2)
@@ -282,9 +292,7 @@ def test_a_folder_without_a_backup_is_named(machine: Machine, tmp_path: Path) ->
 
 def test_a_backup_of_a_newer_version_is_refused(machine: Machine, tmp_path: Path) -> None:
     (backup,) = backups.find_all(tmp_path / "b")
-    manifest = backups.read_manifest(backup)
-    manifest.migrations.append(("jobs", "9999_of_the_future"))
-    (backup / "manifest.json").write_bytes(msgspec.json.encode(manifest))
+    add_migration(backup, "9999_of_the_future")
     said = machine.manage("restore", backup, status=1)
     assert "newer version" in said
     assert "jobs.9999_of_the_future" in said

@@ -1,5 +1,6 @@
 """`manage.py upgrade`: a database of an old version comes up to date with what runs in it, or is as
-it was before: when a migration fails midway, when the check finds something, after kill -9."""
+it was before: when a migration fails midway, when the check finds something, after kill -9. What an
+upgrade changes, and what not: models/test_migrations.py."""
 
 from __future__ import annotations
 
@@ -16,7 +17,6 @@ import pytest
 
 from batchsite import __version__
 
-from ..environment import ROOT
 from ..running import with_database
 from .test_restores import (
     ADD_JOB,
@@ -31,7 +31,6 @@ from .test_restores import (
 # The newest migration of the old version. What comes after it is quickly done, and how it came so
 # far is nothing to an upgrade.
 OLD = "0062_row_requests"
-SINCE = [one.stem for one in (ROOT / "jobs" / "migrations").glob("0*.py") if one.stem > OLD]
 ROWS_AND_BATCH = """
 from jobs.models import Batch
 job = Job.objects.get()
@@ -120,22 +119,6 @@ def upgrade_with(machine: Machine, what: str) -> str:
     said.unlink(missing_ok=True)
     machine.script(MIDDLE.format(what=what, folder=str(backups_of(machine)), said=str(said)))
     return said.read_text() if said.exists() else ""
-
-
-def test_an_old_site_is_upgraded(old_site: Machine) -> None:
-    """models/test_migrations.py starts from much older sites, with jobs that are running."""
-    before, backups = facts(old_site), backups_of(old_site)
-    told = json.loads(old_site.manage("upgrade", backups, "--json"))
-    assert told["after"] == __version__ and told["migrations"] == len(SINCE) > 0
-    assert (Path(told["backup"]) / "manifest.json").exists()
-    assert facts(old_site)[:-1] == before[:-1], "no state, row or sum has changed"
-    assert old_site.query("SELECT version FROM jobs_installation") == [__version__]
-    assert old_site.query("SELECT folder FROM jobs_lastbackup") == [told["backup"]]
-    assert "site_upgraded" in old_site.query("SELECT event FROM jobs_auditentry")
-    assert not (old_site.data / "upgrade.unfinished").exists()
-
-    again = old_site.manage("upgrade", backups)
-    assert "up to date" in again and len(list(backups.iterdir())) == 1
 
 
 @pytest.mark.parametrize(

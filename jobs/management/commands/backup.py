@@ -12,7 +12,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError
 from django.template.defaultfilters import filesizeformat
 
-from ...models import LastBackup, audit, locks
+from ...models import LastBackup, audit, locks, versions
 from ...worker import backups, copies
 from ...worker.dumps import DumpError
 
@@ -35,11 +35,9 @@ class Command(BaseCommand):
             raise CommandError("No backup was made: another one is still being made.") from None
         except (DumpError, DatabaseError, OSError) as error:
             raise CommandError(f"No backup was made. {error}") from error
-        manifest = made.manifest
-        LastBackup.note(manifest.made_at, made.path, len(manifest.troubles))
-        copies.note_backup(Path(made.path), manifest, keep=options["keep"], removed=made.removed)
-        with audit.acting_from("shell"):
-            audit.record("backup_made", after=made.manifest.counts)
+        # People back up before they upgrade: an older database has no place to note it.
+        if not versions.why_other_schema():
+            note(made, options["keep"])
         if options["json"]:
             self.stdout.write(msgspec.json.encode(made).decode())
         else:
@@ -58,6 +56,14 @@ class Command(BaseCommand):
             self.stdout.write(f"Old backups removed: {len(made.removed)}.")
         for trouble in made.manifest.troubles:
             self.stderr.write(trouble)
+
+
+def note(made: backups.Made, keep: int) -> None:
+    manifest = made.manifest
+    LastBackup.note(manifest.made_at, made.path, len(manifest.troubles))
+    copies.note_backup(Path(made.path), manifest, keep=keep, removed=made.removed)
+    with audit.acting_from("shell"):
+        audit.record("backup_made", after=manifest.counts)
 
 
 def add_options(parser: ArgumentParser) -> None:

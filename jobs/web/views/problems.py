@@ -115,6 +115,8 @@ def _approval(request: HttpRequest, job: Job, planned: rounds.RetryPlan) -> dict
     return {
         "needs_approval": True,
         "was_asked": asked,
+        # Upgrades and new prices do that, too.
+        "is_outdated": not asked and approvals.requested_retry(job) == planned.choice,
         "is_approved": approved,
         "can_approve": asked and not approved and caps.can_approve(job, user),
         "nobody_can": "" if approved else caps.why_nobody_can_approve(job),

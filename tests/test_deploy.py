@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import inspect
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from itertools import pairwise
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
 from django.conf import settings
+from django.urls import URLPattern
+
+from jobs.web.urls import urlpatterns
 
 from .environment import OF_BOTO3, ROOT, clean_environment, setting_names
 
@@ -215,6 +222,44 @@ def test_the_container_drops_all_rights() -> None:
     assert "deploy/install.sh /opt/batchsite" in dockerfile and "\nUSER 10001" in dockerfile
 
 
+@pytest.mark.parametrize(("status", "code"), [(200, 0), (503, 1)])
+def test_the_container_is_healthy_while_the_site_answers(status: int, code: int) -> None:
+    """Also where the environment names a proxy, as Docker can do for every container."""
+
+    class Site(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status if self.path == "/healthz" else 404)
+            self.end_headers()
+
+        def log_message(self, *_arguments: Any) -> None:
+            pass
+
+    found = re.search(r"(?m)^HEALTHCHECK .*\\\n +CMD (.+)$", (ROOT / "Dockerfile").read_text())
+    assert found is not None
+    _python, *arguments = json.loads(found[1])
+    with HTTPServer(("127.0.0.1", 0), Site) as server:
+        Thread(target=server.handle_request, daemon=True).start()
+        port = str(server.server_port)
+        checked = subprocess.run(
+            [sys.executable, *(one.replace("8000", port) for one in arguments)],
+            env={"HTTP_PROXY": "http://127.0.0.1:9", "http_proxy": "http://127.0.0.1:9"},
+            check=False,
+        )
+    assert checked.returncode == code
+
+
+def test_the_proxy_in_the_docs_lets_uploads_through() -> None:
+    page = (ROOT / "docs" / "running" / "install.md").read_text()
+    found = re.search(r"location ~ (\S+) \{\n[^}]*proxy_request_buffering off;", page)
+    assert found is not None
+    for one in urlpatterns:
+        assert isinstance(one, URLPattern)
+        source = inspect.getsource(inspect.unwrap(one.callback))
+        takes_file = "request.FILES" in source or "take_file(" in source
+        address = "/" + re.sub("<int:[a-z]+>", "1", str(one.pattern))
+        assert bool(re.match(found[1], address)) == takes_file, address
+
+
 def test_every_setting_reaches_the_container_under_its_name() -> None:
     """But those that the image sets, and the one for development."""
     known = {*setting_names(), *OF_BOTO3}
@@ -224,6 +269,8 @@ def test_every_setting_reaches_the_container_under_its_name() -> None:
     assert all(name == given for name, given in passed)
     assert {name for name, _given in passed} == known - {"DATA_DIR", "BIND", "DEBUG"}
     assert "    SITE_URL: ${SITE_URL:-http://localhost:${PORT:-8000}}\n" in block, "not 0.0.0.0"
+    own = "${POSTGRES_PASSWORD:+postgres://batchsite:${POSTGRES_PASSWORD:-}@postgres/batchsite}"
+    assert f"    DATABASE_URL: ${{DATABASE_URL:-{own}}}\n" in block, "never SQLite by mistake"
 
 
 def test_the_server_of_the_compose_file_has_room_for_the_workers_that_the_page_names() -> None:
@@ -241,8 +288,10 @@ def test_the_server_of_the_compose_file_has_room_for_the_workers_that_the_page_n
 def test_the_image_has_programs_for_the_postgresql_of_the_compose_file() -> None:
     """pg_dump refuses a server that is newer than itself."""
     packaged = {"bookworm": 15, "trixie": 17}  # postgresql-client of each Debian
-    images = re.findall(r"(?m)^FROM python:[\d.]+-slim-(\w+)", (ROOT / "Dockerfile").read_text())
-    server = re.search(r"image: postgres:(\d+)", COMPOSE)
+    images = re.findall(
+        r"(?m)^FROM docker.io/library/python:[\d.]+-slim-(\w+)", (ROOT / "Dockerfile").read_text()
+    )
+    server = re.search(r"image: docker.io/library/postgres:(\d+)", COMPOSE)
     assert len(images) == 2 and len(set(images)) == 1, "both stages have the same Python"
     assert server is not None and packaged[images[1]] >= int(server[1])
 

@@ -109,7 +109,7 @@ def our_exceptions() -> Iterator[None]:
         # Without a connection nothing was sent. The client keeps the reason as the cause.
         cause = error.__cause__
         if isinstance(cause, (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)):
-            raise Unreachable("Anthropic cannot be reached.") from error
+            raise Unreachable(_why_unreachable(cause)) from error
         if isinstance(cause, TooLarge):
             raise TooLong(TOO_MUCH) from error
         if isinstance(cause, httpx2.TimeoutException):
@@ -119,6 +119,16 @@ def our_exceptions() -> Iterator[None]:
         raise TooLong(TOO_MUCH) from error
     except (anthropic.AnthropicError, httpx2.HTTPError, httpx2.StreamError) as error:
         raise Unclear("Anthropic's reply could not be read.") from error
+
+
+def _why_unreachable(error: BaseException | None) -> str:
+    """With the reason that only the person who runs the site can remove: a proxy that speaks TLS
+    in Anthropic's name."""
+    while error is not None and not isinstance(error, ssl.SSLCertVerificationError):
+        error = error.__cause__ or error.__context__
+    if error is None:
+        return "Anthropic cannot be reached."
+    return f"Anthropic cannot be reached: its certificate is not trusted ({error.verify_message})."
 
 
 def _of_status(error: anthropic.APIStatusError) -> ProviderError:

@@ -20,11 +20,12 @@ from django.utils import timezone
 
 from jobs.models import Batch, Job, clock
 from jobs.provider import client, sdk
-from jobs.provider.errors import NotFound, ProviderError, Refused, Unclear
+from jobs.provider.errors import NotFound, ProviderError, Refused, Unclear, Unreachable
 
 from ..batches.test_submission import ROWS, assert_sent_once, quick
 from ..conftest import Simulator
 from ..driven_jobs import Drive, confirmed
+from ..notifications.receivers import make_certificate
 
 __all__ = ["quick"]  # that no answer is waited for any longer than there
 
@@ -492,3 +493,24 @@ def test_a_call_that_takes_too_long_is_ended_and_nothing_goes_out_readable(
     assert ended, "the call went on as long as something came"
     assert raw
     assert b"readable" not in raw
+
+
+@no_database
+def test_it_is_said_when_the_certificate_is_to_blame(tmp_path: Path, settings: Any) -> None:
+    """As with a company's proxy that looks into TLS, before SSL_CERT_FILE names its certificate."""
+
+    def serve() -> None:
+        connection, _ = listener.accept()
+        with pytest.raises(ssl.SSLError):
+            context.wrap_socket(connection, server_side=True)
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(make_certificate(tmp_path / "certificate.pem"))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        settings.PROVIDER_IS_LOCAL = False
+        settings.ANTHROPIC_BASE_URL = f"https://127.0.0.1:{listener.getsockname()[1]}"
+        server = threading.Thread(target=serve)
+        server.start()
+        with pytest.raises(Unreachable, match=r"certificate is not trusted \(self-signed"):
+            listed()
+        server.join()

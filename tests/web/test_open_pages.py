@@ -118,6 +118,14 @@ def test_serve_shows_the_link_at_the_address_of_the_site(settings: Settings) -> 
     line = serve.ready_line("127.0.0.1", 80, "/setup/?token=x")
     assert line.endswith("first account at https://batch.example.org/setup/?token=x")
 
+    # As compose.yml sets it, which knows the port outside of the container.
+    settings.SITE_URL = "http://localhost:9000"
+    line = serve.ready_line("0.0.0.0", 80, "/setup/?token=x")  # noqa: S104 - what is read
+    assert line.endswith("https://batch.example.org/setup/?token=x"), "it answers with TLS only"
+    settings.HTTPS = False
+    line = serve.ready_line("0.0.0.0", 80, "/setup/?token=x")  # noqa: S104 - what is read
+    assert line.endswith("http://localhost:9000/setup/?token=x")
+
 
 # --- Bodies and slow clients ----------------------------------------------------------------------
 

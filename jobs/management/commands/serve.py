@@ -296,12 +296,22 @@ def set_up_path() -> str:
     return f"/setup/?token={token}" if token else ""
 
 
-def ready_line(host: str, port: int, link: str = "") -> str:
+def address_for_browsers(host: str, port: int) -> str:
+    """Of a site that listens at `host` and `port`, perhaps in a container or behind a proxy."""
+    scheme = "https" if settings.HTTPS else "http"
+    is_set = f"http://{settings.BIND}" != settings.SITE_URL
+    if is_set and settings.SITE_URL.startswith(f"{scheme}:"):
+        return settings.SITE_URL
     host = reachable(host)
     address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     if settings.HTTPS:  # it answers behind a proxy only
         names = [name for name in settings.ALLOWED_HOSTS if not name.startswith(("*", "."))]
         address = f"https://{names[0]}" if names else address
+    return address
+
+
+def ready_line(host: str, port: int, link: str = "") -> str:
+    address = address_for_browsers(host, port)
     line = f"batchsite is ready at {address}"
     if settings.PRACTICE:
         line += " (practice mode: no API key is set, so nothing is sent and nothing costs money)"

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+from unittest import mock
 
 from django.contrib.auth.models import User
 from django.core.files.base import ContentFile
@@ -12,9 +15,12 @@ from django.core.files.base import ContentFile
 from jobs.actions import submissions, uploads
 from jobs.drafts import estimates
 from jobs.models import Job
+from jobs.provider import client
 from jobs.results import table
 from jobs.rules.pilots import PilotChoice
 from jobs.rules.recipes import Recipe
+from jobs.simulator.checks import check_count
+from jobs.simulator.wire import decode_params
 
 from .conftest import store_job
 
@@ -35,14 +41,23 @@ def priced(job: Job) -> bool:
 
 
 def draft(owner: User, rows: list[list[str]], recipe: Recipe = RECIPE) -> Job:
-    """A job that was priced. Its rows are stored as if its file had been read, which takes longer
-    than all that comes after."""
+    """A job that was priced. Its rows are stored as if its file had been read, and its tokens are
+    those that the simulator would count: to ask it takes longer than all that comes after."""
     job = store_job(
         owner, Job.State.DRAFT, rows=rows, name="people", upload_name="people.csv", recipe=recipe
     )
-    estimates.estimate_job(job)
+    with mock.patch.object(client, "count_tokens", counted):
+        estimates.estimate_job(job)
     job.refresh_from_db()
     return job
+
+
+def counted(requests: Sequence[dict[str, Any]]) -> list[int | None]:
+    bodies = [
+        json.dumps({name: params[name] for name in client._COUNTED if name in params}).encode()
+        for params in requests
+    ]
+    return [check_count(decode_params(body)).tokens for body in bodies]
 
 
 def confirmed(

@@ -99,7 +99,7 @@ def count_in_turn(job_pk: int) -> timedelta | None:
 def _numbers_of(job: Job) -> tuple[dict[str, Any], Counter[int]]:
     """The columns of Job derived from its rows, attempts, rounds and late batches; and for each
     round what it was charged, for Round.spent_pico."""
-    sums = _sums_of_rows(_groups_of_rows(job))
+    sums = _sums_of_rows(_ROWS[job.kind].filter(job=job))
     _add_attempts(job, sums)
     # What another program sent does not count as this site's spending.
     elsewhere = _charged_elsewhere(job) if job.is_external else Counter()
@@ -136,16 +136,23 @@ class _Sums:
     charged_attempts: dict[str, list[Group]] = field(default_factory=lambda: defaultdict(list))
 
 
-def _groups_of_rows(job: Job) -> QuerySet[Any, Any]:
-    """The rows of a job, added up by outcome, cause, model, round and whether they were charged."""
+def _sendable(kind: str) -> Q:
+    """Rows that a retry sends themselves: of an imported batch of ready-made requests, not those
+    that this site would not send."""
+    own = Q(same_as=None, earlier=None)
+    return own if kind == Job.Kind.TABLE else own & Q(size__gt=0)
+
+
+def _grouped_rows(kind: str) -> QuerySet[Any, Any]:
+    """The rows of jobs of this kind, added up by outcome, cause, model, round and whether they were
+    charged."""
     # As big integers: the square of a long answer does not fit a plain one.
     thinking = Cast("thinking_tokens", BigIntegerField())
     text = Cast("output_tokens", BigIntegerField()) - thinking
     written = Q(outcome=Outcome.GOOD, output_tokens__gt=0)
     free = Q(cost_pico=0, output_tokens=0, same_as=None, earlier=None)
     return (
-        Row.objects.filter(job=job)
-        .annotate(charged=Q(cost_pico__gt=0))
+        Row.objects.annotate(charged=Q(cost_pico__gt=0))
         # Not the outcome first: SQLite would read the rows in the order of an index of it, which
         # takes half as long again as in their own.
         .values("answered_by", "charged", "outcome", "cause", "round")
@@ -159,7 +166,7 @@ def _groups_of_rows(job: Job) -> QuerySet[Any, Any]:
             sent=Count("pk", filter=Q(same_as=None)),
             copies=Count("pk", filter=Q(outcome=Outcome.WAITING, same_as__isnull=False)),
             own=Count("pk", filter=Q(same_as=None, earlier=None)),
-            sendable=Count("pk", filter=_sendable(job)),
+            sendable=Count("pk", filter=_sendable(kind)),
             largest=Max("size", filter=Q(same_as=None, earlier=None)),
             size=Sum("size", filter=Q(same_as=None, earlier=None)),
             output=Sum("output_tokens"),
@@ -177,11 +184,8 @@ def _groups_of_rows(job: Job) -> QuerySet[Any, Any]:
     )
 
 
-def _sendable(job: Job) -> Q:
-    """Rows that a retry sends themselves: of an imported batch of ready-made requests, not those
-    that this site would not send."""
-    own = Q(same_as=None, earlier=None)
-    return own if job.kind == Job.Kind.TABLE else own & Q(size__gt=0)
+# Built once: that takes longer than to ask for a job of a few rows.
+_ROWS = {kind: _grouped_rows(kind) for kind in Job.Kind.values}
 
 
 def _sums_of_rows(groups: Iterable[Group]) -> _Sums:
@@ -212,23 +216,24 @@ def _sums_of_rows(groups: Iterable[Group]) -> _Sums:
     return sums
 
 
+_ATTEMPTS = (
+    Attempt.objects.annotate(charged=Q(cost_pico__gt=0), of_round=Coalesce("batch__round", 1))
+    .values("answered_by", "of_round", "charged")
+    .annotate(
+        rows=Count("pk"),
+        input=Sum("input_tokens"),
+        cache_read=Sum("cache_read_tokens"),
+        cache_write=Sum("cache_write_tokens"),
+        output=Sum("output_tokens"),
+        thinking=Sum("thinking_tokens"),
+        pico=Sum("cost_pico"),
+    )
+)
+
+
 def _add_attempts(job: Job, sums: _Sums) -> None:
     """Add the earlier attempts of rows that were sent again."""
-    groups = (
-        Attempt.objects.filter(job=job)
-        .annotate(charged=Q(cost_pico__gt=0), of_round=Coalesce("batch__round", 1))
-        .values("answered_by", "of_round", "charged")
-        .annotate(
-            rows=Count("pk"),
-            input=Sum("input_tokens"),
-            cache_read=Sum("cache_read_tokens"),
-            cache_write=Sum("cache_write_tokens"),
-            output=Sum("output_tokens"),
-            thinking=Sum("thinking_tokens"),
-            pico=Sum("cost_pico"),
-        )
-    )
-    for group in groups:
+    for group in _ATTEMPTS.filter(job=job):
         for name in ("input", "cache_read", "cache_write", "output", "thinking", "pico"):
             sums.totals[name] += int(group[name])
         if group["charged"]:
@@ -386,7 +391,7 @@ def _groups_after_mark(
     marked = down_rows.values("round").annotate(
         rows=Count("pk"),
         own=Count("pk", filter=own),
-        sendable=Count("pk", filter=_sendable(job)),
+        sendable=Count("pk", filter=_sendable(job.kind)),
         pico=Coalesce(Sum("cost_pico"), 0),
         first=Min("batch__ended_at"),
         last=Max("batch__ended_at"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -30,7 +31,6 @@ from jobs.worker import tally
 
 from ..conftest import Simulator
 from ..environment import ROOT, clean_environment
-from ..running import with_database
 
 # What the command says and ends with is the same on each database.
 pytestmark = pytest.mark.no_database
@@ -563,8 +563,8 @@ def manage(
 
 
 @pytest.mark.no_database  # on a folder of its own
-def test_wrong_use_ends_with_words_and_no_traceback(tmp_path: Path) -> None:
-    manage(with_database(tmp_path), "migrate").check_returncode()
+def test_wrong_use_ends_with_words_and_no_traceback(empty_database: Path, tmp_path: Path) -> None:
+    shutil.copy(empty_database, tmp_path / "batchsite.sqlite3")
 
     unknown = manage(tmp_path, "job", "status", "77")
     misspelt = manage(tmp_path, "job", "statsu", "77")

@@ -187,11 +187,11 @@ def test_an_encoding_can_be_chosen(path: Path) -> None:
 
 
 def test_one_letter_far_down_decides(path: Path) -> None:
-    content = b"a,b\n" + b"1,2\n" * 500_000 + b"1,\xe9\n"
+    content = b"a,b\n" + b"1,2\n" * 300_000 + b"1,\xe9\n"
     reader, lines = read(path, content)
     assert reader.understood.encoding == "cp1252"
     assert json.loads(lines[-1].source) == ["1", "é"]
-    assert next(remark.line for remark in reader.remarks) == 500_002
+    assert next(remark.line for remark in reader.remarks) == 300_002
 
 
 @pytest.mark.parametrize(

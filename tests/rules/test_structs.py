@@ -23,6 +23,7 @@ MAKERS = ("msgspec.json.Decoder", "msgspec.msgpack.Decoder", "reader_of")
 TYPED_CALLS = ("msgspec.convert", "msgspec.json.decode", "msgspec.msgpack.decode")
 # By these names alone, the calls above could not be told from others.
 HIDDEN_NAMES = {"convert", "decode", "json", "msgpack", "Decoder"}
+READING = ("msgspec", "reader_of")  # one of these is in each file that reads a type
 
 
 def calls(node: ast.AST, *, in_function: bool = False) -> Iterator[tuple[ast.Call, bool]]:
@@ -38,11 +39,16 @@ def calls(node: ast.AST, *, in_function: bool = False) -> Iterator[tuple[ast.Cal
 
 def lazily_typed(path: Path) -> Iterator[int]:
     """Lines at which a type may be read for the first time while the site runs."""
-    tree = ast.parse(path.read_text())
+    text = path.read_text()
+    if not any(word in text for word in READING):
+        return
+    tree = ast.parse(text)
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("msgspec"):
             yield from (node.lineno for name in node.names if name.name in HIDDEN_NAMES)
     for call, in_function in calls(tree):
+        if not isinstance(call.func, ast.Name | ast.Attribute | ast.Subscript):
+            continue
         name = ast.unparse(call.func).split("[")[0]
         typed = len(call.args) > 1 or any(word.arg in (None, "type") for word in call.keywords)
         if (name in TYPED_CALLS and typed) or (name in MAKERS and in_function):

@@ -314,9 +314,10 @@ def test_looking_changes_nothing(
     before = everything()
     for number, name in enumerate(JOB_PAGES, STATES.index(state)):
         path = reverse(name, args=[job.pk, *ARGUMENTS.get(name, [])])
-        assert client_alice.get(path).status_code in (200, 302, 404, 405)
         ask = client_alice.head if number % 2 else client_alice.get
-        assert ask(path, headers=HX).status_code in (200, 204, 302, 404, 405)
+        for answer in (client_alice.get(path), ask(path, headers=HX)):
+            assert answer.status_code in (200, 204, 302, 404, 405)
+            answer.close()  # a download keeps its place until then
     for name in PAGES if state in (Job.State.DRAFT, Job.State.SUBMITTING) else ():
         client_alice.get(reverse(name))
     assert everything() == before

@@ -54,6 +54,7 @@ def test_pauses_that_are_over_are_forgotten(alice: User, up: list[float]) -> Non
 
 def test_rows_are_counted_in_their_own_order(alice: User) -> None:
     """In that of an index of outcomes it takes half as long again: each row is elsewhere."""
-    plan = str(tally._groups_of_rows(store_job(alice)).explain())
+    job = store_job(alice)
+    plan = str(tally._ROWS[job.kind].filter(job=job).explain())
     if connection.vendor == "sqlite":
         assert "jobs_row" in plan and "INDEX row_" not in plan, plan

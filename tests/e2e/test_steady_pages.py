@@ -124,7 +124,8 @@ def press_before_an_earlier_save_is_answered(page: Page, button: str) -> None:
 def test_a_job_is_read_aloud_and_stays_where_it_is(
     page: Page, open_page: OpenPage, site: str
 ) -> None:
-    page.context.add_init_script(WATCH_SHIFTS)
+    page.emulate_media(reduced_motion="no-preference")
+    page.add_init_script(WATCH_SHIFTS)
     upload(page, "steady.csv", FILE)
     draft = page.url
     page.locator("#id_prompt").fill(PROMPT)
@@ -149,8 +150,8 @@ def test_a_job_is_read_aloud_and_stays_where_it_is(
     expect(page.locator("body")).to_match_aria_snapshot(FINISHED)
     show_progress(page)
 
-    stranger = open_page(None)
-    stranger.context.add_init_script(WATCH_SHIFTS)
+    stranger = open_page(None, reduced_motion="no-preference")
+    stranger.add_init_script(WATCH_SHIFTS)
     assert_steady(stranger, "/login/")
 
 

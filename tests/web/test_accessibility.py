@@ -4,16 +4,12 @@ scrolls sideways, however narrow."""
 from __future__ import annotations
 
 import itertools
-import json
 import mimetypes
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from html.parser import HTMLParser
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
-from typing import Any
 
 import pytest
 from django.contrib.staticfiles import finders
@@ -27,56 +23,14 @@ from ..every_page import every_page
 pytestmark = pytest.mark.browser
 
 SITE = "http://site.test"
-AXE_PATH = "/axe.js"
+AXE_PATH, BARRIERS_PATH = "/axe.js", "/barriers.js"
 AXE = ROOT / "tests" / "data" / "axe-core-4.14.1" / "axe.min.js"
-OF_ONE = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
-TAGS = [*OF_ONE, "best-practice"]  # which is about whole pages
-RUN_AXE = """
-async (options) => (await axe.run({
-  ...options, resultTypes: ["violations"], elementRef: false,
-})).violations.flatMap((found) => found.nodes.map(
-  (node) => `${found.id}: ${node.html.slice(0, 140)} ${(node.any[0] || {}).message || ""}`))
-"""
-RUN_AXE_IN = """
-async ([selector, numbers, options]) => {
-  const found = [];
-  for (const number of numbers) {
-    const one = document.querySelectorAll(selector)[number];
-    if (one.popover) one.showPopover(); else one.open = true;
-    const { violations } = await axe.run(one, {
-      ...options, resultTypes: ["violations"], elementRef: false,
-    });
-    found.push(...violations.flatMap((found) => found.nodes.map((node) =>
-      `${number}: ${found.id}: ${node.html.slice(0, 140)} ${(node.any[0] || {}).message || ""}`)));
-    if (one.popover) one.hidePopover(); else one.open = false;
-  }
-  return found;
-}
-"""
-# Menus of which a part is beside the window, where nobody can scroll to: from where to where.
-CUT_OFF = """
-(selector) => [...document.querySelectorAll(selector)].flatMap((menu, number) => {
-  menu.open = true;
-  const { left, right } = menu.querySelector(".menu-panel").getBoundingClientRect();
-  menu.open = false;
-  const isCut = left < 0 || right > innerWidth;
-  return isCut ? [`menu ${number}: ${Math.round(left)} to ${Math.round(right)} px`] : [];
-})
-"""
-HTML_OF = "(selector) => [...document.querySelectorAll(selector)].map((one) => one.outerHTML)"
-MENUS = "main details.menu"
-# What opens above the page. The header is the same on all pages.
-ABOVE = (MENUS, "main .dialog[popover]", "header details.menu")
-OPEN_ALL = (
-    "() => { for (const one of document.querySelectorAll('details:not(.menu)')) one.open = true; }"
-)
-WIDTH = "document.scrollingElement.scrollWidth"
-# The elements that stick out to the right, the innermost last.
-WIDE = """
-[...document.body.querySelectorAll("*")]
-  .filter((element) => element.getBoundingClientRect().right > innerWidth + 1)
-  .map((element) => element.outerHTML.slice(0, 100)).slice(-2)
-"""
+BARRIERS = Path(__file__).with_name("barriers.js")
+START_PATH = "/start/"
+OURS = {AXE_PATH: AXE, BARRIERS_PATH: BARRIERS}
+START = f'<!doctype html><script src="{AXE_PATH}"></script><script src="{BARRIERS_PATH}"></script>'
+OPEN = "([address, scheme]) => barriers.open(address, scheme)"
+LOOK = "([scheme, width]) => barriers.look(scheme, width)"
 # 640 and 320 px are 1280 at 200 % and at 400 %. Pages take turns, so that half of them are looked
 # at in dark on a desk, and half on a phone; in this order a window changes seldom.
 LOOKS = (
@@ -85,26 +39,6 @@ LOOKS = (
     (("dark", 320), ("dark", 390), ("dark", 640), ("light", 1280)),
     (("light", 1280), ("light", 640), ("dark", 390), ("dark", 320)),
 )
-WITH_AXE = (390, 1280)
-# What depends on colors and on the room there is. Everything else is looked at once, in light.
-OF_LIGHT = ["color-contrast", "link-in-text-block"]
-OF_WIDTH = [*OF_LIGHT, "landmark-unique", "region", "scrollable-region-focusable", "target-size"]
-# Whether the page has the colors that the browser asks for; a new window shows none.
-HAS_SCHEME = """
-(scheme) => !document.body.children.length || document.documentElement.dataset.bsTheme === scheme
-"""
-
-
-def rules_of(*rules: str) -> dict[str, Any]:
-    return {"runOnly": {"type": "rule", "values": rules}}
-
-
-def tagged(*tags: str) -> dict[str, Any]:
-    """The rules with these tags, without the one that looks at nothing but the style sheets."""
-    return {
-        "runOnly": {"type": "tag", "values": tags},
-        "rules": {"css-orientation-lock": {"enabled": False}},
-    }
 
 
 class Answers(BaseHTTPRequestHandler):
@@ -119,8 +53,10 @@ class Answers(BaseHTTPRequestHandler):
         static = path.removeprefix("/static/").partition("?")[0]
         if path in self.pages:
             self.answer(200, self.pages[path], "text/html; charset=utf-8", "no-store")
-        elif path == AXE_PATH:
-            self.answer(200, AXE.read_bytes(), "text/javascript", "max-age=3600")
+        elif path == START_PATH:
+            self.answer(200, START.encode(), "text/html; charset=utf-8", "no-store")
+        elif path in OURS:
+            self.answer(200, OURS[path].read_bytes(), "text/javascript", "no-store")
         elif path.startswith("/static/") and (found := finders.find(static)):
             kind = mimetypes.guess_type(static)[0] or "application/octet-stream"
             self.answer(200, Path(str(found)).read_bytes(), kind, "max-age=3600")
@@ -158,73 +94,23 @@ def server(pages: Mapping[str, bytes]) -> Iterator[int]:
             thread.join()
 
 
-class Shapes(HTMLParser):
-    """The elements of a page with their attributes, and whether there are words, but not which."""
-
-    WORDS = re.compile(r"hx-|action|alt|aria-label|content|data-|href|src|title|value")
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.found: list[str] = []
-        self.feed(html)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.found.append(f"<{tag}")
-        for name, value in attrs:
-            is_words = tag != "link" and self.WORDS.match(name)
-            what = bool(value) if is_words else re.sub("[0-9]+", "0", value or "")
-            self.found.append(f"{name}={what}")
-
-    def handle_endtag(self, tag: str) -> None:
-        self.found.append(f"</{tag}")
-
-    def handle_data(self, data: str) -> None:
-        if data.strip():
-            self.found.append("words")
-
-
 class Looks:
-    """Looks at one page after the other, and with axe only at what it has not seen yet: pages and
-    menus that differ in nothing but words have the same barriers."""
+    """Looks at one page after the other."""
 
     def __init__(self, page: Page) -> None:
         self.page = page
-        self.seen: set[str] = set()
         self.scheme = ""
         self.turns = itertools.cycle(LOOKS)
+        self.page.goto(SITE + START_PATH)
 
-    def is_new(self, html: str) -> bool:
-        shape = "\n".join(Shapes(html).found)
-        is_new = shape not in self.seen
-        self.seen.add(shape)
-        return is_new
-
-    def barriers(self, address: str, name: str, html: str) -> Iterator[str]:
-        is_new, looks = self.is_new(html), next(self.turns)
+    def barriers(self, address: str, name: str) -> Iterator[str]:
+        looks = next(self.turns)
         self.change(*looks[0])
-        self.page.goto(SITE + address)
-        self.page.evaluate(OPEN_ALL)
-        above = {}
-        if is_new:
-            self.page.add_script_tag(url=AXE_PATH)
-            above = self.new_above()
-            sheets = " ".join(re.findall(r"<link [^>]*stylesheet[^>]*>", html))
-            if sheets not in self.seen:
-                self.seen.add(sheets)
-                found = self.page.evaluate(RUN_AXE, rules_of("css-orientation-lock"))
-                yield from (f"{name}: {one}" for one in found)
+        found = self.page.evaluate(OPEN, [address, self.scheme])
+        yield from (f"{name}: {one}" for one in found)
         for scheme, width in looks:
             self.change(scheme, width)
-            if (needed := self.page.evaluate(WIDTH)) > width:
-                yield f"{name}: {needed} px wide at {width}: {json.dumps(self.page.evaluate(WIDE))}"
-            found = self.page.evaluate(CUT_OFF, MENUS)
-            if is_new and width in WITH_AXE:
-                found += self.page.evaluate(
-                    RUN_AXE, tagged(*TAGS) if scheme == "light" else rules_of(*OF_WIDTH)
-                )
-                rules = tagged(*OF_ONE) if scheme == "light" else rules_of(*OF_LIGHT)
-                for selector, numbers in above.items():
-                    found += self.page.evaluate(RUN_AXE_IN, [selector, numbers, rules])
+            found = self.page.evaluate(LOOK, [scheme, width])
             yield from (f"{name} ({scheme}, {width}): {one}" for one in found)
 
     def change(self, scheme: str, width: int) -> None:
@@ -232,24 +118,12 @@ class Looks:
         if scheme != self.scheme:
             self.scheme = scheme
             self.page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]
-            self.page.wait_for_function(HAS_SCHEME, arg=scheme)
-
-    def new_above(self) -> dict[str, list[int]]:
-        """The numbers of the menus and windows that are new, by selector."""
-        shown = {selector: self.page.evaluate(HTML_OF, selector) for selector in ABOVE}
-        new = {
-            selector: [number for number, html in enumerate(all_of) if self.is_new(html)]
-            for selector, all_of in shown.items()
-        }
-        return {selector: numbers for selector, numbers in new.items() if numbers}
 
 
 def look_at(browser: Browser, pages: Mapping[str, tuple[str, bytes]]) -> list[str]:
     looks = Looks(browser.new_page())  # one for all: each new one would be a process of the browser
     return [
-        found
-        for address, (name, html) in pages.items()
-        for found in looks.barriers(address, name, html.decode())
+        found for address, (name, _html) in pages.items() for found in looks.barriers(address, name)
     ]
 
 

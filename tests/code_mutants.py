@@ -108,8 +108,8 @@ MUTANTS = (
     ),
     CodeMutant(
         "of two different results for a row the first is taken",
-        "            if seen[result.custom_id] != fingerprint:",
-        "            if not fingerprint:",
+        "            if before != hash(text):",
+        "            if not before:",
         COLLECTION,
     ),
     CodeMutant(

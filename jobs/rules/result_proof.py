@@ -90,13 +90,12 @@ def prove_complete(
     planned, size = expected.rows, expected.size
     digest = hashlib.sha256()
     kinds: Counter[str] = Counter()
-    seen: dict[str, int] = {}
+    seen: dict[str | int, int] = {}  # by number, which takes less memory; without one by custom_id
     places = array("q")
     ends_whole = True
     offset = 0
     puzzle = 0  # of all results that are not understood, in whatever order they came
     strange = ""
-    number = None
     for index, line in enumerate(lines):
         digest.update(line)
         begin, offset = offset, offset + len(line)
@@ -108,13 +107,15 @@ def prove_complete(
             continue
         found = result_of(line)
         custom_id, result = found.custom_id, found.result
-        if (before := seen.get(custom_id)) is not None:
+        number = planned.get(custom_id) if planned is not None else None
+        name = custom_id if number is None else number
+        if (before := seen.get(name)) is not None:
             if before != hash(text):
                 raise Incomplete(f"two different results for {custom_id}")
-        elif planned is None or (number := planned.get(custom_id)) is not None:
+        elif planned is None or number is not None:
             if len(seen) == size:  # of a batch that was made elsewhere
                 raise Incomplete(f"more than {size:,} results arrived")
-            seen[custom_id] = hash(text)
+            seen[name] = hash(text)
             kinds[result.type] += 1
             if number is not None:
                 places.append(number << _OFFSET_BITS | begin)

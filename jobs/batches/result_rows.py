@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Container, Iterator, Mapping, Sequence
+from itertools import chain
 from operator import itemgetter
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import msgspec
 from django.db import connection, transaction
@@ -14,7 +15,7 @@ from django.db import connection, transaction
 from ..models import Batch, FileProblem, Outcome, Row, answer_kind_of, job_log, note_change, results
 from ..models.statements import update_statement
 from ..rules import wording
-from ..rules.judging import judge_result
+from ..rules.judging import Judgment, judge_result
 from ..rules.pricing import known_cost_in_pico
 from ..rules.result_lines import ResultLine, read_line
 from ..rules.result_proof import offset_of
@@ -27,6 +28,7 @@ from .slices import slice_transaction
 SLICE = 2_000  # rows of one transaction
 # Results of one: each changes three indexes all over, and many of them fewer pages for each row.
 STORED_AT_ONCE = 5_000
+READ_AT_ONCE = 1_000  # of them: as text and decoded they take more memory
 SLICE_BYTES = 8_000_000
 NO_ROW = "no_row"  # the Problem of results that belong to no row
 IDS_SHOWN = 20  # of those
@@ -52,17 +54,21 @@ def store(
     custom_ids to take, when the file is not proven complete. `keys`: what was sent for the
     rows; without them no other job reuses their answers. `places`: as a Proof has them."""
     total = 0
-    stored: set[str] = set()  # a line that is there twice is paid once
     job_pk, batch_pk = batch.job_id, batch.pk
     wanted = answer_kind_of(batch.job)
     unknown_tool = None if batch.is_external else ""  # for a request that nobody knows
     if len(places) <= STORED_AT_ONCE:
         places = ()  # one transaction takes them all, in whatever order they are read
-    for lines in slices(path, places):
+    # A line that is there twice is paid once. Of each row, `places` have one.
+    stored: set[str] | None = None if places else set()
+    updates: list[tuple[Any, ...]] = []
+    answers: list[tuple[int, Any, Judgment]] = []
+    size = 0
+    for lines in chain(slices(path, places), [[]]):
+        size += sum(map(len, lines))
         found = [(rows.get(one.custom_id), one.result) for one in _new_results(lines, stored, only)]
         calls = [number for number, result in found if number is not None and result.ends_with_call]
         requests = answer_columns.requests_of(batch, calls) if calls else {}
-        updates, answers = [], []
         for number, result in found:
             params = requests.get(number) if requests and number is not None else None
             tool = unknown_tool if params is None else forced_tool(params)
@@ -76,19 +82,25 @@ def store(
             updates.append((*values, key, job_pk, number, batch_pk))
             if calls:
                 answers.append((number, params, judged))
+        is_last = not lines
+        if not updates or not (is_last or len(updates) >= STORED_AT_ONCE or size > SLICE_BYTES):
+            continue
         updates.sort(key=_NUMBER)  # rows that lie together
         # bulk_update takes thirty times as long.
         with slice_transaction(lease), connection.cursor() as cursor:
             note_change(job_pk)
             cursor.executemany(_UPDATE, updates)
-            if calls:
+            if answers:
                 answer_columns.store_columns(job_pk, answers)
         lease.renew()
+        size = 0
+        updates.clear()
+        answers.clear()
     return total
 
 
 def _new_results(
-    lines: Sequence[bytes], stored: set[str], only: Container[str] | None
+    lines: Sequence[bytes], stored: set[str] | None, only: Container[str] | None
 ) -> Iterator[ResultLine]:
     """What these lines hold, without what is `stored` already, which grows by them."""
     for line in lines:
@@ -98,9 +110,13 @@ def _new_results(
             if only is None:
                 raise
             continue
-        if found.custom_id not in stored and (only is None or found.custom_id in only):
+        if only is not None and found.custom_id not in only:
+            continue
+        if stored is not None:
+            if found.custom_id in stored:
+                continue
             stored.add(found.custom_id)
-            yield found
+        yield found
 
 
 def match_imported(batch: Batch, path: Path, lease: Lease) -> dict[str, int]:
@@ -166,7 +182,7 @@ def slices(path: Path, places: Sequence[int] = ()) -> Iterator[list[bytes]]:
             if line.strip():
                 lines.append(line)
                 size += len(line)
-            if len(lines) == STORED_AT_ONCE or size > SLICE_BYTES:
+            if len(lines) == min(READ_AT_ONCE, STORED_AT_ONCE) or size > SLICE_BYTES:
                 yield lines
                 lines, size = [], 0
     if lines:

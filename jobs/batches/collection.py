@@ -171,7 +171,7 @@ def _after_incomplete(batch: Batch, incomplete: Incomplete, lease: Lease) -> tim
     right one. Raises ProviderError."""
     if incomplete.doubt == FOREIGN:
         if batch.doubt == FOREIGN:  # the look before said so, too
-            _remove_foreign(batch)
+            _remove_foreign(batch, lease)
         try:
             ask_anew(batch)
         except errors.NotFound:
@@ -180,15 +180,17 @@ def _after_incomplete(batch: Batch, incomplete: Incomplete, lease: Lease) -> tim
             incomplete = other
         else:
             if reconciliation.replace_by_proven(batch):
-                _remove_foreign(batch)
+                _remove_foreign(batch, lease)
                 return timedelta()
     return _try_again(batch, incomplete, lease)
 
 
-def _remove_foreign(batch: Batch) -> None:
+def _remove_foreign(batch: Batch, lease: Lease) -> None:
     """Another program's results have no place on our disk."""
-    files.remove_incoming(batch)
-    files.results_path(batch).unlink(missing_ok=True)
+    with transaction.atomic():
+        lease.require()
+        files.remove_incoming(batch)
+        files.results_path(batch).unlink(missing_ok=True)
 
 
 def cannot_be_asked(error: errors.ProviderError) -> bool:
@@ -236,9 +238,11 @@ def _try_again(
     batch: Batch, incomplete: Incomplete, lease: Lease, *, patient: bool = False
 ) -> timedelta:
     """Retry later, after ever longer pauses. After TRIES failures, act on what all attempts agree
-    on, or store what arrived and hold the job; not if `patient`. Raises NotMoved."""
-    if (path := files.results_path(batch)).exists():
-        path.replace(files.incoming_path(batch))  # no longer what it was when it got its name
+    on, or store what arrived and hold the job; not if `patient`. Raises NotMoved, LeaseLost."""
+    with transaction.atomic():
+        lease.require()  # else it may be the file of whoever has the job, and has collected it
+        if (path := files.results_path(batch)).exists():
+            path.replace(files.incoming_path(batch))  # no longer what it was when it got its name
     ended = Batch.objects.filter(pk=batch.pk, state=Batch.State.ENDED)
     same = incomplete.doubt and incomplete.doubt == batch.doubt
     failed = ended.update(

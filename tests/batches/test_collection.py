@@ -510,3 +510,19 @@ def test_a_nul_in_an_answer_is_kept_in_the_file_and_replaced_in_the_row(ended: B
     assert not received(ended, line(1, "a\0b") + line(2) + line(3))
     assert Row.objects.get(number=1, job=ended.job).answer == "a\ufffdb"
     assert b"a\\u0000b" in files.results_path(ended).read_bytes()
+
+
+def test_a_worker_that_lost_the_job_leaves_the_file_of_the_one_that_collected(
+    alice: User, simulator: Simulator, drive: Drive
+) -> None:
+    """It stood still, say, since it saw results that were not complete."""
+    job = drive(confirmed(alice, ROWS[:3]))
+    batch = job.batches.get()
+    late = leases.Lease(job.pk, "another|0", timezone.now())
+    for step in (
+        lambda: collection._try_again(batch, result_proof.Incomplete("cut off"), late),
+        lambda: collection._remove_foreign(batch, late),
+    ):
+        with pytest.raises(leases.LeaseLost):
+            step()
+        assert files.results_path(batch).exists()

@@ -239,19 +239,20 @@ def _try_again(
 ) -> timedelta:
     """Retry later, after ever longer pauses. After TRIES failures, act on what all attempts agree
     on, or store what arrived and hold the job; not if `patient`. Raises NotMoved, LeaseLost."""
-    with transaction.atomic():
-        lease.require()  # else it may be the file of whoever has the job, and has collected it
-        if (path := files.results_path(batch)).exists():
-            path.replace(files.incoming_path(batch))  # no longer what it was when it got its name
     ended = Batch.objects.filter(pk=batch.pk, state=Batch.State.ENDED)
     same = incomplete.doubt and incomplete.doubt == batch.doubt
-    failed = ended.update(
-        collect_failures=F("collect_failures") + 1,
-        doubt=incomplete.doubt,
-        doubts=batch.doubts + 1 if same else 1,
-    )
-    if not failed:
-        raise NotMoved(f"Batch {batch.pk} has not ended any more.")
+    with transaction.atomic():
+        lease.require()
+        failed = ended.update(
+            collect_failures=F("collect_failures") + 1,
+            doubt=incomplete.doubt,
+            doubts=batch.doubts + 1 if same else 1,
+        )
+        if not failed:
+            raise NotMoved(f"Batch {batch.pk} has not ended any more.")
+        # Here, or it may be the file of another worker that has collected the batch meanwhile.
+        if (path := files.results_path(batch)).exists():
+            path.replace(files.incoming_path(batch))  # no longer what it was when it got its name
     batch.refresh_from_db(fields=["collect_failures", "doubt", "doubts", "given_up_at"])
     pause = clock.growing_pause(FIRST_PAUSE, LONGEST_PAUSE, batch.collect_failures)
     ended.update(next_action_at=clock.now() + pause)

@@ -422,7 +422,7 @@ def drive(db: None) -> Callable[..., Job]:
 
 
 def lease_of(job: Job) -> Lease:
-    """The lease that somebody has on a job now; nobody's if it is free."""
+    """The current lease on a job; one without an owner if the job is free."""
     owner = Job.objects.values_list("lease_owner", flat=True).get(pk=job.pk)
     return Lease(job.pk, owner, clock.now())
 

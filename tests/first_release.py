@@ -1,5 +1,5 @@
 """What is stored in the site that release 0.1.0 left (tests/data/old_sites), and how its people and
-the worker go on. Runs in a process that works on that site, with this version's code."""
+the worker continue. Runs in a process that works on that site, with this version's code."""
 
 from __future__ import annotations
 

@@ -33,8 +33,8 @@ HEADER = """\
 # Made by: python -m tests.statements
 """
 NOTES = "STATEMENT_NOTES"  # names the folder in the environment
-# A test has to send so many new statements for each second of the processor. What only slow tests
-# send, a tenth of all, is not asked of PostgreSQL.
+# New statements that a test must send per second of processor time to run on PostgreSQL as well.
+# A tenth of all statements is sent by slower tests only, and so by none there.
 WORTH = 5.0
 ONE_MORE = 0.1  # seconds that a test takes beside its own
 ONE_MORE_FILE = 0.3  # seconds to import it

@@ -64,7 +64,7 @@ def store(
     updates: list[tuple[Any, ...]] = []
     answers: list[tuple[int, Any, Judgment]] = []
     size = 0
-    for lines in chain(slices(path, places), [[]]):
+    for lines in chain(slices(path, places), [[]]):  # the last one has what is left written
         size += sum(map(len, lines))
         found = [(rows.get(one.custom_id), one.result) for one in _new_results(lines, stored, only)]
         calls = [number for number, result in found if number is not None and result.ends_with_call]

@@ -26,8 +26,8 @@ _free_since = 0.0  # when a slice ended last
 @contextmanager
 def slice_transaction(lease: Lease | None) -> Iterator[None]:
     """One transaction of several in a row. After it, others who want to write get their turn.
-    `lease`: it changes nothing once somebody else has the job; None: what it changes says so
-    itself. Raises LeaseLost."""
+    `lease`: nothing is changed once another worker has the job. None: its statements check
+    that themselves. Raises LeaseLost."""
     if connection.vendor == "sqlite" and not connection.in_atomic_block:
         with _turn:
             yield from _hold_and_pause(lease)

@@ -37,7 +37,8 @@ def survey_rows(job: Job, recipe: Recipe, lease: Lease | None = None) -> Survey:
     unselected = unselected_bytes = first = 0
     selection = select_rows(job, recipe, lease)
     # Where one pass is enough for duplicates, it is this one.
-    alike = None if recipe.only_new or _parts(job.row_count, recipe) > 1 else _Alike(contents)
+    whole = recipe.skip_duplicates
+    alike = None if recipe.only_new or _parts(job.row_count, whole) > 1 else _Alike(contents)
     for number, cells in _rows(job, lease):
         if selection and not selection.includes(number, cells):
             unselected, unselected_bytes = unselected + 1, unselected_bytes + contents.bytes(cells)
@@ -54,7 +55,7 @@ def survey_rows(job: Job, recipe: Recipe, lease: Lease | None = None) -> Survey:
             if contents.is_skipped(found):
                 left_out += 1
                 left_out_bytes += contents.bytes(cells)
-        if alike and (recipe.skip_duplicates or number <= ROWS_COMPARED):
+        if alike and (whole or number <= ROWS_COMPARED):
             alike.add(number, cells, is_skipped=contents.is_skipped(found))
     return replace(
         _survey_repeated(job, recipe, selection, alike, lease),
@@ -88,9 +89,10 @@ class _Alike:
             self.bytes += self._contents.bytes(cells)
 
 
-def _parts(rows: int, recipe: Recipe) -> int:
-    """How many passes it takes to compare so many rows with each other."""
-    return -(-rows // ROWS_IN_MEMORY) if recipe.only_new or recipe.skip_duplicates else 1
+def _parts(rows: int, whole: bool) -> int:
+    """How many passes over the rows it takes to find all that are alike, or with `whole` False
+    those among the first ROWS_COMPARED."""
+    return -(-rows // ROWS_IN_MEMORY) if whole else 1
 
 
 def _survey_repeated(
@@ -179,8 +181,7 @@ def find_repeated_rows(
         return
     memory, key_of = Memory(sources), compile_request_key(recipe, job.columns)
     contents = RowContents(recipe, job.columns)
-    most = max(job.row_count, before.row_count if before else 0)
-    parts = -(-most // ROWS_IN_MEMORY) if whole else 1
+    parts = _parts(max(job.row_count, before.row_count if before else 0), whole)
     for part in range(parts):
         answered: dict[bytes, int] = {}
         if before:

@@ -1,5 +1,5 @@
-"""What pages need, loaded before somebody asks for one: else the first visitors of a new process
-wait half a second longer."""
+"""Load views, templates and prices when a web process starts. Otherwise its first visitors would
+wait half a second for them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..rules import pricing
 
 
 def begin() -> None:
-    """Load it beside the start of the web server, which nobody has to wait for."""
+    """Load them in a thread, so that the start does not wait for it."""
     Thread(target=load, name="warm-up", daemon=True).start()
 
 

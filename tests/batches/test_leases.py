@@ -83,7 +83,7 @@ def test_what_a_late_batch_cost_is_in_the_sum(alice: User, make_job: Callable[..
     assert job.spent_pico == before + 1_234_000
 
 
-# --- A worker that stood still, or whose machine was suspended, goes on ---------------------------
+# --- A worker resumes after a pause, or after its machine was suspended ---------------------------
 
 
 def taken_over(job: Job) -> None:
@@ -101,8 +101,8 @@ def people(rows: int) -> ContentFile[bytes]:
 def test_a_reader_that_stood_still_changes_nothing_of_what_another_read(
     alice: User, drive: Drive, monkeypatch: pytest.MonkeyPatch, replaced: bool
 ) -> None:
-    """Either it goes on once the job has another file, which was read to its end; or it has come to
-    the end when the other one has just begun anew."""
+    """It resumes when the other worker has read another file to its end, or it finishes when the
+    other one has just begun."""
     monkeypatch.setattr(reading, "SLICE", 10)
     job = uploads.create_job(alice, people(60))
     store, finish = reading._store, reading._finish

@@ -1,4 +1,4 @@
-"""A site of release 0.1.0 comes up to date on both databases, and everything in it goes on: what
+"""A site of release 0.1.0 is upgraded on both databases, and everything in it continues: what
 runs ends, what was priced can be sent, what failed can be retried, and every sum is as it was."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A new web process has loaded what pages need before somebody asks for one."""
+"""A new web process loads what pages need before anybody asks for one."""
 
 from __future__ import annotations
 

@@ -103,7 +103,7 @@ class Bucket:
 
 
 class LastingHelper(copying.Helper):
-    """Answers one look after another: importing boto3 takes longer than all the looks."""
+    """One process for all looks: importing boto3 takes longer than they do."""
 
     def __exit__(self, *exception: object) -> None:
         pass

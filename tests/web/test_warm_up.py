@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 from django.contrib.auth.models import User
+from django.template import engines
 from django.template.loaders import filesystem
 from django.test import Client
 
@@ -19,6 +20,8 @@ def test_after_the_start_no_page_reads_a_template(
     make_job: Callable[..., Job],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    for loader in engines["django"].engine.template_loaders:  # type: ignore[attr-defined]  # Django's
+        loader.reset()  # what other tests have read
     warm_up.load()
 
     def read(_loader: filesystem.Loader, origin: object) -> str:

@@ -16,7 +16,6 @@ from pytest_django import Settings
 
 from jobs.actions import site_limits, submissions
 from jobs.batches import absence, collection, holds, polling, reconciliation
-from jobs.batches.leases import Lease
 from jobs.models import (
     Batch,
     Invitation,
@@ -81,7 +80,7 @@ def asked(batch: Batch, _monkeypatch: pytest.MonkeyPatch) -> Callable[[], object
 
 def decided_anew(batch: Batch, _monkeypatch: pytest.MonkeyPatch) -> Callable[[], object]:
     Batch.objects.update(state=Batch.State.ENDED, given_up_at=timezone.now())
-    lease = Lease(batch.job_id, "x", timezone.now())
+    lease = lease_of(batch.job)
 
     def last_look() -> None:
         Batch.objects.update(doubt=UNCLEAR, doubts=TRIES - 1)

@@ -50,8 +50,12 @@ QUICK = (
     "tests/test_vulnerabilities.py",
 )
 
-# All tests with a browser: collecting the others would take longer than the first of them.
-WITH_BROWSER = ("tests/e2e", "tests/web/test_accessibility.py")
+# All tests with a browser: collecting the others would take longer than the first of them. In two
+# runs, as one would take longer than all the rest.
+WITH_BROWSER = {
+    "Browser tests": "tests/e2e",
+    "Accessibility": "tests/web/test_accessibility.py",
+}
 
 
 @dataclass
@@ -283,14 +287,14 @@ def tests(run: Run, migrated: str) -> None:
 
 
 def browser_tests_aside(run: Run, stack: ExitStack, migrated: str) -> None:
-    name = "Browser tests"
     try:
         chromium = str(prepare.get_chromium())
     except prepare.NotAvailable as error:
-        run.not_run.append(f"{name} not run: {error}.")
+        run.not_run.append(f"{' and '.join(WITH_BROWSER)} not run: {error}.")
         return
     environment = {"CHROMIUM": chromium, "MIGRATED": migrated}
-    stack.enter_context(run.pytest_aside(name, ["-m", "browser", *WITH_BROWSER], environment))
+    for name, path in WITH_BROWSER.items():
+        stack.enter_context(run.pytest_aside(name, ["-m", "browser", path], environment))
 
 
 def postgres_tests_aside(run: Run, stack: ExitStack) -> None:

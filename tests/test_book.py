@@ -267,7 +267,7 @@ def understand(where: object, machine: Machine) -> None:
             command.create_parser("manage.py", name).parse_args(arguments)
         except CommandError as error:
             said = f"{where}: manage.py {name} {shlex.join(arguments)}: {error}"
-            pytest.fail(said, pytrace=False)
+            raise pytest.fail.Exception(said, pytrace=False) from None
 
 
 FOLLOWED = [
@@ -297,7 +297,8 @@ def test_what_a_page_tells_people_to_run_works(page: str, machine: Machine) -> N
         try:
             check_only(command, machine)
         except Refused as refused:
-            pytest.fail(f"{page}: {command}: {refused}", pytrace=False)
+            said = f"{page}: {command}: {refused}"
+            raise pytest.fail.Exception(said, pytrace=False) from None
         understand(page, machine)
 
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import inspect
 import json
-import os
 import re
 import shutil
 import subprocess
 import sys
 from http.server import BaseHTTPRequestHandler, HTTPServer
-from itertools import pairwise
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -21,7 +19,7 @@ from django.urls import URLPattern
 
 from jobs.web.urls import urlpatterns
 
-from .environment import OF_BOTO3, ROOT, clean_environment, setting_names
+from .environment import OF_BOTO3, ROOT, setting_names
 
 DEPLOY = ROOT / "deploy"
 INSTALL = (DEPLOY / "install.sh").read_text()
@@ -30,11 +28,6 @@ COPIED = re.search(r"for part in (.+); do", INSTALL)[1].split()  # type: ignore[
 # What a clone has and no site needs.
 NOT_COPIED = {"CONTRIBUTING.md", "Dockerfile", "Makefile", "compose.yml", "deploy", "tests"}
 NOT_COPIED |= {"pyproject.toml"}
-
-# Root opens every file, and who runs the site does not: run without that right.
-AS_ANYONE: list[str] = []
-if (program := shutil.which("setpriv")) and os.geteuid() == 0:
-    AS_ANYONE = [program, "--bounding-set=-dac_override,-dac_read_search"]
 
 pytestmark = pytest.mark.no_database
 
@@ -108,104 +101,6 @@ def test_the_unit_is_valid_and_hardened(tmp_path: Path) -> None:
     if "Unknown" in checked.stderr or "unrecognized" in checked.stderr:
         pytest.skip("this systemd cannot check a file")
     assert checked.returncode == 0, checked.stdout
-
-
-def commands_in_docs() -> list[tuple[str, list[str]]]:
-    """Each call of the entrypoint in the docs: what stands before it, and its arguments."""
-    found = []
-    for page in sorted((ROOT / "docs" / "running").glob("*.md")):
-        text = page.read_text().replace("\\\n", " ")
-        for line in text.splitlines():
-            before, _, arguments = line.partition("/opt/batchsite/entrypoint.sh ")
-            if not arguments:
-                before, _, arguments = line.partition("docker compose run --rm site ")
-            if arguments and "`" not in line:
-                found.append((before.strip(), arguments.partition(" >")[0].split()))
-    return found
-
-
-def test_commands_in_the_docs_run_as_the_service_does() -> None:
-    unit = (DEPLOY / "batchsite.service").read_text()
-    ways = [before for before, _arguments in commands_in_docs() if "systemd-run" in before]
-    assert len(ways) == 4, "upgrade, restore, nightly backup, any command"
-    for way in ways:
-        words = way[way.index("systemd-run") :].split()
-        for option, value in pairwise(words):
-            if option in ("-p", "-E"):
-                line = value if option == "-p" else f"Environment={value}"
-                assert line in unit.splitlines(), value
-        assert {"User=batchsite", "DATA_DIR=/var/lib/batchsite"} <= set(words)
-    assert "ExecStart=/opt/batchsite/entrypoint.sh serve" in unit.splitlines()
-    compose = re.search(r"(?m)^    - backup:(.+)$", COMPOSE)
-    assert compose is not None and compose[1] == "/backup"
-
-
-@pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What install.sh makes, twice as for a new version. Its Python downloads nothing: it has the
-    packages of these tests."""
-    folder = tmp_path_factory.mktemp("machine")
-    python, site = folder / "python", folder / "site"
-    python.write_text(
-        "#!/bin/sh\n"
-        'case "$2" in\n'
-        'venv) mkdir -p "$3/bin"; cp "$0" "$3/bin/python" ;;\n'
-        "pip) exit 0 ;;\n"
-        f'*) exec {sys.executable} "$@" ;;\n'
-        "esac\n"
-    )
-    python.chmod(0o755)
-    source = folder / "source"
-    source.mkdir()
-    for name in (*COPIED, "deploy"):
-        subprocess.run(["cp", "-R", str(ROOT / name), str(source)], check=True)
-    subprocess.run(
-        ["chmod", "-R", "go=", str(source)], check=True
-    )  # a clone of root with umask 077
-    script = source / "deploy" / "install.sh"
-    removed = site / "jobs" / "of_the_old_version.py"
-    for _ in range(2):
-        done = install(str(site), PYTHON=str(python), script=script)
-        assert done.returncode == 0, done.stderr
-        assert f"Start it with: {site}/entrypoint.sh serve" in done.stdout
-        assert not removed.exists()
-        removed.touch()
-    removed.unlink()
-    return site
-
-
-def test_what_is_installed_may_be_read_and_not_changed_by_the_site(installed: Path) -> None:
-    made = {".venv", "entrypoint.sh", "__pycache__"}
-    assert {path.name for path in installed.iterdir()} == {*COPIED, *made}
-    assert not [path for path in installed.rglob("*") if path.stat().st_mode & 0o022]
-    assert all(path.stat().st_mode & 0o004 for path in installed.rglob("*"))
-    assert list((installed / "jobs" / "__pycache__").iterdir()), "compiled"
-
-
-def test_the_procedures_in_the_docs_work(
-    installed: Path, empty_database: Path, tmp_path: Path
-) -> None:
-    """With the script that service and container start."""
-    data, backup = tmp_path / "data", tmp_path / "backup"
-    data.mkdir(mode=0o700, exist_ok=True)
-    (data / "journal.jsonl").write_text('{"kind": "begun"}\n')
-    shutil.copy(empty_database, data / "batchsite.sqlite3")
-    commands = {tuple(arguments) for _before, arguments in commands_in_docs()}
-    kinds = ("backup", "upgrade", "restore", "job")
-    assert {arguments[0] for arguments in commands} == set(kinds)
-    for arguments in sorted(commands, key=lambda one: kinds.index(one[0])):
-        here = [one.replace("/backup", str(backup)) for one in arguments]
-        done = subprocess.run(
-            [*AS_ANYONE, str(installed / "entrypoint.sh"), *here],
-            cwd="/",
-            env=clean_environment(data),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-    assert len(list(backup.iterdir())) == 1 and backup.stat().st_mode & 0o077 == 0
-    assert list(data.glob("before-restore-*"))
 
 
 def test_docs_know_how_many_threads_a_worker_has() -> None:

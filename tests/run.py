@@ -268,7 +268,9 @@ def migrate(run: Run, address: str = "") -> str:
     tests takes a copy, which costs less than all migrations."""
     folder = run.scratch / "migrated"
     environment = clean_environment(folder, DATABASE_URL=address)
-    if not succeeds([PYTHON, "manage.py", "migrate", "--verbosity=0"], environment):
+    if not succeeds(
+        [PYTHON, "manage.py", "migrate", "--verbosity=0", "--skip-checks"], environment
+    ):
         prepare.say("So each process of tests runs the migrations.")
     return str(folder / "batchsite.sqlite3")
 

@@ -34,7 +34,7 @@ def free_port() -> int:
 
 def with_database(folder: Path) -> Path:
     """The new folder of a site, with a database that is up to date if there is one to be copied:
-    migrations take longer than all the rest of a first start."""
+    migrations take a second of processor time."""
     if Path(MIGRATED).is_file():
         folder.mkdir(parents=True, exist_ok=True)
         shutil.copy(MIGRATED, folder / "batchsite.sqlite3")

@@ -38,8 +38,8 @@ StartSite = Callable[..., Site]
 def start_site(
     empty_database: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[StartSite]:
-    """`start_site(folder)` starts one whose database is up to date: migrations take longer than
-    the rest of a start. Without a folder it gets one of its own."""
+    """`start_site(folder)` starts one whose database is up to date: migrations take a second of
+    processor time. Without a folder it gets one of its own."""
     sites: list[Site] = []
 
     def start(folder: Path | None = None, *options: str, **values: str) -> Site:

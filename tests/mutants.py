@@ -48,9 +48,9 @@ def baseline_refreshed() -> None:
 
     original = submission.submit
 
-    def submit(batch: Any, lease: Any) -> Any:
+    def submit(batch: Any, lease: Any, meanwhile: Any = None) -> Any:
         batch.baseline_ids = batch.baseline_at = None
-        return original(batch, lease)
+        return original(batch, lease, meanwhile)
 
     submission.submit = submit
 

@@ -4,6 +4,7 @@ ever, and one that was too slow notices that another has taken over."""
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -25,9 +26,14 @@ class Lease:
     owner: str
     until: datetime  # what `claim` wrote into `next_action_at` as well
     _renewed: clock.Countdown = field(default_factory=lambda: clock.Countdown(RENEW_SECONDS))
+    # Looked after with each `renew`: what may be over while something else is done for the job.
+    look_after: Callable[[], object] | None = None
 
     def renew(self) -> None:
-        """Keep the lease; call it often, it writes every ten seconds. Raises LeaseLost."""
+        """Keep the lease; call it often, outside transactions: it writes every ten seconds. Raises
+        LeaseLost, and what `look_after` raises."""
+        if self.look_after:
+            self.look_after()
         if not self._renewed.is_over:
             return
         self._renewed = clock.Countdown(RENEW_SECONDS)

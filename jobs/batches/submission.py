@@ -9,7 +9,11 @@ never by sending again at once.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextvars import copy_context
 from datetime import timedelta
+from functools import partial
 
 import msgspec
 from django.conf import settings
@@ -50,9 +54,14 @@ POST_SECONDS, POST_BYTES_A_SECOND = 180.0, 20_000
 # Until one looks again whether another batch of the same size is settled.
 WAIT_FOR_SIZE = timedelta(seconds=15)
 
+# Does something else for the job while a batch goes out, until what it is given says that this is
+# over.
+Meanwhile = Callable[[Callable[[], bool]], None]
 
-def submit(batch: Batch, lease: Lease) -> timedelta:
-    """Send a planned batch. Returns how long to wait before the job's next step.
+
+def submit(batch: Batch, lease: Lease, meanwhile: Meanwhile | None = None) -> timedelta:
+    """Send a planned batch. Returns how long to wait before the job's next step. `meanwhile` must
+    call `lease.renew` often.
 
     Raises LeaseLost, and NotMoved when somebody else took it on. ProviderError when the provider
     cannot even be listed; nothing was sent then.
@@ -96,10 +105,9 @@ def submit(batch: Batch, lease: Lease) -> timedelta:
     except OSError:
         _not_sent(batch, "This site’s journal could not be written.")
         raise
-    wait = _post(batch)
-    journal_outcome(batch)  # first: the answer holds even if another worker has the job by now
+    pause = _post(batch, lease, meanwhile)
     lease.hold_for(0)
-    return wait
+    return pause
 
 
 def _size_is_taken(batch: Batch) -> bool:
@@ -160,7 +168,9 @@ def _take_baseline(batch: Batch) -> None:
             batch.baseline_ids.append(info.id)
 
 
-def _post(batch: Batch) -> timedelta:
+def _post(
+    batch: Batch, lease: Lease | None = None, meanwhile: Meanwhile | None = None
+) -> timedelta:
     """The one POST of an attempt. How long to wait before the job's next step."""
     # This process may have stood still since the intent (a suspended machine, a slow disk), and
     # somebody else may have looked for the batch and sent it meanwhile.
@@ -169,10 +179,49 @@ def _post(batch: Batch) -> timedelta:
     if not ours.exists():
         raise LeaseLost
     if seconds < settings.SUBMIT_DEADLINE_SECONDS / 2:
-        return _not_sent(batch, "Sending was interrupted before anything was sent.")
+        pause = _not_sent(batch, "Sending was interrupted before anything was sent.")
+        journal_outcome(batch)
+        return pause
     seconds = min(seconds, POST_SECONDS + batch.body_bytes / POST_BYTES_A_SECOND)
+    send = partial(client.create_batch, files.body_path(batch), batch.size, seconds)
+    if lease and meanwhile:
+        return _send_beside(batch, lease, send, meanwhile)
+    return _store_answer(batch, send)
+
+
+def _send_beside(
+    batch: Batch, lease: Lease, send: Callable[[], BatchInfo], meanwhile: Meanwhile
+) -> timedelta:
+    """Send in a thread of its own, without the database, while this one does something else. The
+    answer is stored as soon as it is there, and whatever becomes of that."""
+    waits: list[timedelta] = []
+
+    def store_if_there(answer: Future[BatchInfo]) -> None:
+        if answer.done() and lease.look_after:
+            lease.look_after = None  # once, also if it fails: then the batch is in doubt
+            waits.append(_store_answer(batch, answer.result))
+
+    with ThreadPoolExecutor(1) as thread:
+        answer = thread.submit(copy_context().run, send)
+        lease.look_after = partial(store_if_there, answer)
+        try:
+            meanwhile(answer.done)
+        finally:
+            wait([answer])
+            store_if_there(answer)
+    return waits[0]
+
+
+def _store_answer(batch: Batch, get: Callable[[], BatchInfo]) -> timedelta:
+    """What came of the POST, into database and journal."""
+    pause = _settle_by(batch, get)
+    journal_outcome(batch)  # the answer holds even if another worker has the job by now
+    return pause
+
+
+def _settle_by(batch: Batch, get: Callable[[], BatchInfo]) -> timedelta:
     try:
-        accepted = client.create_batch(files.body_path(batch), batch.size, seconds)
+        accepted = get()
     except errors.Unreachable as error:
         return _not_sent(batch, str(error))
     except errors.Refused as error:

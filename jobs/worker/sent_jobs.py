@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 
 from django.conf import settings
 from django.db.models import Q
@@ -15,6 +17,7 @@ from ..batches import (
     planning,
     polling,
     reconciliation,
+    slots,
     submission,
     unknown_submissions,
 )
@@ -187,5 +190,20 @@ def _step_of_sending(job: Job, batches: list[Batch], lease: Lease) -> timedelta:
         return due_times.SAFETY
     if (pause := holds.wait_before_sending(job)) > NOW:
         return min(pause, due_times.SAFETY)
+    ended = [one for one in batches if one.state == Batch.State.ENDED and not time_left(one)]
     with log_context.about(batch=batch.number):
-        return submission.submit(batch, lease)
+        if not ended:
+            return submission.submit(batch, lease)
+        return submission.submit(batch, lease, partial(_collect_meanwhile, job, ended, lease))
+
+
+def _collect_meanwhile(
+    job: Job, ended: list[Batch], lease: Lease, is_over: Callable[[], bool]
+) -> None:
+    """Collect what has `ended` until another batch is sent, while a slot for that is free."""
+    with slots.Slot() as slot:
+        for batch in ended:
+            if is_over() or not slot.take(slots.FETCHING, job.owner_id):
+                return
+            with log_context.about(batch=batch.number):
+                _settle_or_collect(job, batch, lease)

@@ -1,6 +1,5 @@
-"""Processes that start quickly: forked from one that has imported the heavy libraries, but nothing
-that knows the settings. Each sets its own environment and only then Django up, so it is otherwise
-like a new interpreter.
+"""Processes that start quickly: forked from one that has imported what takes long. Each sets its
+own environment and then Django up anew, so it is otherwise like a new interpreter.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from jobs.ingest.protocol import ReaderInput
 from jobs.ingest.reader_process import run
 
 _forks = multiprocessing.get_context("forkserver")
-_forks.set_forkserver_preload(["tests.heavy"])
+_forks.set_forkserver_preload(["tests.warm"])
 
 
 def start(
@@ -43,6 +42,9 @@ def _run(
     os.environ.update(environment)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     os.dup2(os.open(errors, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), 2)
+    from . import warm
+
+    warm.begin_anew()
     main(*arguments)
 
 

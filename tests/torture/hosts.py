@@ -17,8 +17,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from .. import warm
-
 NETWORK = "10.213.0.0/16"  # of all cables: one for each run at a time
 MOST = 250
 _CLONE_NEWNET, _CLONE_NEWUTS = 0x40000000, 0x04000000
@@ -48,6 +46,8 @@ class SecondHost:
             if system.setns(network.fileno(), _CLONE_NEWNET) or system.unshare(_CLONE_NEWUTS):
                 raise OSError(ctypes.get_errno(), f"{self.name} cannot be entered")
         socket.sethostname(self.name)
+        from .. import warm
+
         warm.begin_anew()  # as a process of this host
         main()
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import resource
 import signal
 import threading
 from collections.abc import Callable, Mapping
@@ -88,11 +89,17 @@ class Reader:
 
 
 _decoder = msgspec.json.Decoder(ReaderInput)
+BEGINS_WITH = 32_000_000  # bytes of a new interpreter that has imported what reads
 
 
 def _read(order_from: Connection, answers_to: Connection, complaints_to: Connection) -> None:
     os.dup2(complaints_to.fileno(), 2)
     with open(order_from.fileno(), "rb", closefd=False) as order:
         wanted = _decoder.decode(order.read())
+    # So that it has as much left as the reader of a site.
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    more = pages * resource.getpagesize() - BEGINS_WITH
+    limits = msgspec.structs.replace(wanted.limits, memory=wanted.limits.memory + more)
+    wanted = msgspec.structs.replace(wanted, limits=limits)
     with open(answers_to.fileno(), "wb", closefd=False) as answers:
         run(wanted, answers)

@@ -9,7 +9,6 @@ import stat
 import subprocess
 import sys
 import tempfile
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -39,27 +38,19 @@ SHOWN = (
 def load(data_dir: Path, **values: str) -> dict[str, Any]:
     """The settings as a process with the environment `values` sees them. Raises ValueError with
     the last line of the error."""
-    return wait_for_settings(*start_to_load(data_dir, **values))
-
-
-def start_to_load(data_dir: Path, **values: str) -> tuple[BaseProcess, Path]:
-    """A process that loads them, and the file that they are written to."""
     said = Path(tempfile.mkdtemp(dir=SCRATCH), "said")
     environment = clean_environment(data_dir, **values)
-    return forking.start(show, str(said), environment=environment, errors=said), said
-
-
-def show(said: str) -> None:
-    shown = {name: getattr(settings, name) for name in SHOWN}
-    Path(said).write_text(json.dumps(shown))
-
-
-def wait_for_settings(process: BaseProcess, said: Path) -> dict[str, Any]:
+    process = forking.start(show, str(said), environment=environment, errors=said)
     process.join(SECONDS)
     if process.exitcode:
         raise ValueError(said.read_text().strip().splitlines()[-1])
     found: dict[str, Any] = json.loads(said.read_text())
     return found
+
+
+def show(said: str) -> None:
+    shown = {name: getattr(settings, name) for name in SHOWN}
+    Path(said).write_text(json.dumps(shown))
 
 
 def manage(data_dir: Path, *arguments: str, **values: str) -> subprocess.CompletedProcess[str]:
@@ -170,11 +161,18 @@ def test_the_secret_key_is_made_once_and_for_us_alone(tmp_path: Path) -> None:
 
 
 def test_two_first_starts_at_once_agree_on_one_secret_key(tmp_path: Path) -> None:
-    starts = [start_to_load(tmp_path / "new", SECRET_KEY="") for _ in range(4)]
-    keys = {wait_for_settings(*start)["SECRET_KEY"] for start in starts}
+    code = "import batchsite.settings as s; print(s.SECRET_KEY)"
+    environment = clean_environment(tmp_path / "new", SECRET_KEY="")
+    starts = [
+        subprocess.Popen(
+            [sys.executable, "-c", code], cwd=ROOT, env=environment, stdout=subprocess.PIPE
+        )
+        for _ in range(4)
+    ]
+    keys = {start.communicate()[0] for start in starts}
 
     assert len(keys) == 1
-    assert keys != {""}
+    assert keys != {b""}
     assert not list((tmp_path / "new").glob(".secret-key-*"))
 
 

@@ -1,12 +1,12 @@
-"""Processes that start quickly: forked from one that has imported the heavy libraries, but nothing
-that knows the settings. Each sets its own environment and only then Django up, so it is otherwise
-like a new interpreter.
+"""Processes that start quickly: forked from one that has imported what takes long. Each sets its
+own environment and then Django up anew, so it is otherwise like a new interpreter.
 """
 
 from __future__ import annotations
 
 import multiprocessing
 import os
+import resource
 import signal
 import threading
 from collections.abc import Callable, Mapping
@@ -21,7 +21,7 @@ from jobs.ingest.protocol import ReaderInput
 from jobs.ingest.reader_process import run
 
 _forks = multiprocessing.get_context("forkserver")
-_forks.set_forkserver_preload(["tests.heavy"])
+_forks.set_forkserver_preload(["tests.warm"])
 
 
 def start(
@@ -43,6 +43,9 @@ def _run(
     os.environ.update(environment)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     os.dup2(os.open(errors, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), 2)
+    from . import warm
+
+    warm.begin_anew()
     main(*arguments)
 
 
@@ -86,11 +89,17 @@ class Reader:
 
 
 _decoder = msgspec.json.Decoder(ReaderInput)
+BEGINS_WITH = 32_000_000  # bytes of a new interpreter that has imported what reads
 
 
 def _read(order_from: Connection, answers_to: Connection, complaints_to: Connection) -> None:
     os.dup2(complaints_to.fileno(), 2)
     with open(order_from.fileno(), "rb", closefd=False) as order:
         wanted = _decoder.decode(order.read())
+    # So that it has as much left as the reader of a site.
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    more = pages * resource.getpagesize() - BEGINS_WITH
+    limits = msgspec.structs.replace(wanted.limits, memory=wanted.limits.memory + more)
+    wanted = msgspec.structs.replace(wanted, limits=limits)
     with open(answers_to.fileno(), "wb", closefd=False) as answers:
         run(wanted, answers)

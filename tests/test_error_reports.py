@@ -5,8 +5,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -15,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from .environment import ROOT, clean_environment
+from . import commands
+from .environment import clean_environment
 
 pytestmark = pytest.mark.no_database
 
@@ -90,16 +89,9 @@ def receiver() -> Iterator[tuple[str, list[bytes]]]:
     server.server_close()
 
 
-def run(data: Path, code: str, **values: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=ROOT,
-        env=clean_environment(data, DJANGO_SETTINGS_MODULE="batchsite.settings", **values),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
+def run(data: Path, code: str, **values: str) -> commands.Ended:
+    environment = clean_environment(data, **values)
+    return commands.run(commands.run_bare_script, code, environment=environment)
 
 
 def test_reports_say_what_failed_and_nothing_of_people(
@@ -107,7 +99,7 @@ def test_reports_say_what_failed_and_nothing_of_people(
 ) -> None:
     dsn, bodies = receiver
     done = run(tmp_path, FAIL, SENTRY_DSN=dsn, ALLOWED_HOSTS="testserver")
-    assert done.returncode == 0, done.stderr
+    assert done.status == 0, done.errors
 
     everything = b"\n".join(bodies).decode()
     assert not [secret for secret in SECRETS if secret in everything]
@@ -132,11 +124,11 @@ def test_reports_say_what_failed_and_nothing_of_people(
 def test_without_the_package_the_site_starts_and_says_so(tmp_path: Path) -> None:
     code = "import sys; sys.modules['sentry_sdk'] = None\nimport django; django.setup()"
     done = run(tmp_path, code, SENTRY_DSN="http://public@127.0.0.1:9/1")
-    assert done.returncode == 0
-    assert "the package sentry-sdk is not installed" in done.stderr
-    assert run(tmp_path, code).stderr == "", "nobody asked for it"
+    assert done.status == 0
+    assert "the package sentry-sdk is not installed" in done.errors
+    assert run(tmp_path, code).errors == "", "nobody asked for it"
 
 
 def test_a_dsn_that_is_none_is_named(tmp_path: Path) -> None:
     done = run(tmp_path, "import django; django.setup()", SENTRY_DSN="sentry")
-    assert "SENTRY_DSN is not the DSN of a Sentry server." in done.stderr.splitlines()[-1]
+    assert "SENTRY_DSN is not the DSN of a Sentry server." in done.errors.splitlines()[-1]

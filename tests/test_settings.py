@@ -8,38 +8,49 @@ import re
 import stat
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.core.cache import caches
 from huey.contrib.djhuey import HUEY
 
+from . import forking
 from .conftest import SCRATCH
 from .environment import ROOT, clean_environment, setting_names
+from .running import SECONDS
 
 pytestmark = pytest.mark.no_database
 
-SHOWN = ("DEBUG", "PRACTICE", "ANTHROPIC_BASE_URL", "SECRET_KEY", "POLL_SECONDS", "ALLOWED_HOSTS")
+SHOWN = (
+    "DEBUG",
+    "PRACTICE",
+    "ANTHROPIC_BASE_URL",
+    "SECRET_KEY",
+    "POLL_SECONDS",
+    "ALLOWED_HOSTS",
+    "SECURE_HSTS_PRELOAD",
+)
 
 
 def load(data_dir: Path, **values: str) -> dict[str, Any]:
     """The settings as a process with the environment `values` sees them. Raises ValueError with
     the last line of the error."""
-    names = ", ".join(f"'{name}': s.{name}" for name in SHOWN)
-    code = f"import json, batchsite.settings as s; print(json.dumps({{{names}}}))"
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=ROOT,
-        env=clean_environment(data_dir, **values),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise ValueError(done.stderr.strip().splitlines()[-1])
-    settings: dict[str, Any] = json.loads(done.stdout)
-    return settings
+    said = Path(tempfile.mkdtemp(dir=SCRATCH), "said")
+    environment = clean_environment(data_dir, **values)
+    process = forking.start(show, str(said), environment=environment, errors=said)
+    process.join(SECONDS)
+    if process.exitcode:
+        raise ValueError(said.read_text().strip().splitlines()[-1])
+    found: dict[str, Any] = json.loads(said.read_text())
+    return found
+
+
+def show(said: str) -> None:
+    shown = {name: getattr(settings, name) for name in SHOWN}
+    Path(said).write_text(json.dumps(shown))
 
 
 def manage(data_dir: Path, *arguments: str, **values: str) -> subprocess.CompletedProcess[str]:
@@ -185,23 +196,15 @@ def test_production_settings_pass_the_deployment_checks(tmp_path: Path) -> None:
 
 
 def test_preload_lists_are_asked_for(tmp_path: Path) -> None:
-    code = "import batchsite.settings as s; print(s.SECURE_HSTS_PRELOAD)"
     said = [
-        subprocess.run(
-            [sys.executable, "-c", code],
-            cwd=ROOT,
-            env=clean_environment(tmp_path, **values),
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout.strip()
+        load(tmp_path, **values)["SECURE_HSTS_PRELOAD"]
         for values in (
             {"HTTPS": "on"},
             {"HSTS_PRELOAD": "on"},
             {"HTTPS": "on", "HSTS_PRELOAD": "on"},
         )
     ]
-    assert said == ["False", "False", "True"]
+    assert said == [False, False, True]
 
 
 def test_prompts_never_reach_the_log(tmp_path: Path) -> None:

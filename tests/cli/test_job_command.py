@@ -29,6 +29,7 @@ from jobs.rules.price_estimates import Estimate
 from jobs.web.templatetags.show import days_ago
 from jobs.worker import tally
 
+from .. import commands
 from ..conftest import Simulator
 from ..environment import ROOT, clean_environment
 
@@ -548,18 +549,9 @@ def test_cancel_says_that_there_is_nothing_to_stop(root: User, make_job: MakeJob
 # --- as a process ---------------------------------------------------------------------------------
 
 
-def manage(
-    data_dir: Path, *arguments: str, stdout: int = subprocess.PIPE
-) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "manage.py", *arguments],
-        cwd=ROOT,
-        env=clean_environment(data_dir),
-        stdout=stdout,
-        stderr=subprocess.PIPE,
-        text=True,
-        check=False,
-    )
+def manage(data_dir: Path, *arguments: str) -> commands.Ended:
+    environment = clean_environment(data_dir)
+    return commands.run(commands.run_command, *arguments, environment=environment)
 
 
 @pytest.mark.no_database  # on a folder of its own
@@ -569,15 +561,26 @@ def test_wrong_use_ends_with_words_and_no_traceback(empty_database: Path, tmp_pa
     unknown = manage(tmp_path, "job", "status", "77")
     misspelt = manage(tmp_path, "job", "statsu", "77")
 
-    assert (unknown.returncode, unknown.stdout) == (2, "")
-    assert unknown.stderr == "There is no job 77; `job list` shows all.\n"
-    assert (misspelt.returncode, misspelt.stdout) == (2, "")
-    assert "invalid choice: 'statsu'" in misspelt.stderr
-    assert "Traceback" not in misspelt.stderr
+    assert (unknown.status, unknown.out) == (2, "")
+    assert unknown.errors == "There is no job 77; `job list` shows all.\n"
+    assert (misspelt.status, misspelt.out) == (2, "")
+    assert "invalid choice: 'statsu'" in misspelt.errors
+    assert "Traceback" not in misspelt.errors
 
+
+@pytest.mark.no_database  # as above
+def test_a_reader_that_has_enough_is_no_error(empty_database: Path, tmp_path: Path) -> None:
+    shutil.copy(empty_database, tmp_path / "batchsite.sqlite3")
     reading, writing = os.pipe()
     os.close(reading)  # as `| head` does once it has enough
-    cut_off = manage(tmp_path, "job", "models", stdout=writing)
+    cut_off = subprocess.run(
+        [sys.executable, "manage.py", "job", "models"],
+        cwd=ROOT,
+        env=clean_environment(tmp_path),
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        check=False,
+    )
     os.close(writing)
     assert cut_off.returncode == 141 and not cut_off.stderr
 

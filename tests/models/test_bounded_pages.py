@@ -150,7 +150,7 @@ def test_many_people_have_pages(client_root: Client) -> None:
 
 @pytest.fixture
 def many(alice: User, make_job: MakeJob) -> Job:
-    rows = [(f"n{number}", "some text") for number in range(3_000)]
+    rows = [(f"n{number}", "some text") for number in range(900)]
     return make_job(alice, Job.State.DRAFT, rows=rows)
 
 
@@ -170,17 +170,18 @@ def test_any_rows_to_try_are_looked_up_by_their_numbers(
         return real_sample(rows, count)
 
     monkeypatch.setattr(random, "sample", sample)
-    monkeypatch.setattr(trials, "LOOKED_AT", 1_000)
+    monkeypatch.setattr(trials, "LOOKED_AT", 300)
+    monkeypatch.setattr(trials, "SLICE", 50)
     with CaptureQueriesContext(connection) as found:
         rows = trials.choose_rows(many, 5, at_random=True)
     assert len({row.number for row in rows}) == 5
-    assert shuffled == [1_000] and len(found) == 1
+    assert shuffled == [300] and len(found) == 1
     assert rows_looked_up(found) < 2 * trials.SLICE
 
 
 def test_any_rows_are_as_likely_as_any_other(many: Job) -> None:
     seen = [row.number for _ in range(60) for row in trials.choose_rows(many, 20, at_random=True)]
-    thirds = Counter((number - 1) // 1_000 for number in seen)
+    thirds = Counter((number - 1) // 300 for number in seen)
     # 400 each are expected; six standard deviations.
     assert all(abs(thirds[third] - 400) < 100 for third in range(3)), thirds
 
@@ -197,8 +198,8 @@ def test_a_sample_is_drawn_by_number(many: Job, alice: User) -> None:
 def test_rare_good_rows_are_all_found(
     many: Job, alice: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(review_sample, "LOOKED_AT", 100)
-    good = [7, 1_500, 2_999]
+    monkeypatch.setattr(review_sample, "LOOKED_AT", 30)
+    good = [7, 450, 899]
     many.rows.filter(number__in=good).update(outcome=Outcome.GOOD, answer="x")
     assert sorted(review_sample.draw_sample(many, 10)) == good
     assert reviews.draw_sample(many, 10, alice) == 3
@@ -207,8 +208,8 @@ def test_rare_good_rows_are_all_found(
 
 
 def test_rows_that_are_drawn_are_as_likely_as_any_other(many: Job) -> None:
-    Row.objects.filter(job=many, number__lte=1_500).update(outcome=Outcome.GOOD, answer="x")
+    Row.objects.filter(job=many, number__lte=450).update(outcome=Outcome.GOOD, answer="x")
     seen = [number for _ in range(30) for number in review_sample.draw_sample(many, 40)]
-    assert max(seen) <= 1_500
-    thirds = Counter((number - 1) // 500 for number in seen)
+    assert max(seen) <= 450
+    thirds = Counter((number - 1) // 150 for number in seen)
     assert all(abs(thirds[third] - 400) < 100 for third in range(3)), thirds

@@ -197,8 +197,8 @@ def test_p10_columns_that_are_no_columns(
     assert not Job.objects.exists()
 
 
-@pytest.mark.parametrize("text", ["{{" * 500_000, "{{a}}" * 100_000, "}}" * 200_000])
-def test_p12_a_million_braces_are_answered_at_once(
+@pytest.mark.parametrize("text", ["{{" * 200_000, "{{a}}" * 80_000, "}}" * 100_000])
+def test_p12_hundreds_of_thousands_of_braces_are_answered_at_once(
     draft: Job, client_alice: Client, text: str
 ) -> None:
     """In linear time: with squares of this, the suite would not end."""

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from types import FrameType
+from unittest import mock
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
@@ -46,13 +47,15 @@ def main(arguments: Sequence[str]) -> int:
     if options.hosts > 1 and not hosts.is_possible():
         parser.error("Two hosts need root and the command ip.")
     os.chdir(ROOT)
-    import_module("tests.heavy")  # for what is forked
     with ExitStack() as stack:
         url = ""
         if options.database == "postgresql":
             url = os.environ.get("DATABASE_URL", "") or stack.enter_context(server(options.hosts))
         parallel = min(options.parallel, PARALLEL_ON_POSTGRES) if url else options.parallel
         folder = Path(tempfile.mkdtemp(prefix="torture-"))
+        with mock.patch.dict(os.environ, clean_environment(folder / "warm"), clear=True):
+            for name in ("tests.warm", "jobs.web.urls"):  # for what is forked
+                import_module(name)
         torture = Torture(_plans(options), parallel, folder, url)
         return torture.run(options.report, keep=options.keep)
 

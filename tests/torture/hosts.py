@@ -46,6 +46,9 @@ class SecondHost:
             if system.setns(network.fileno(), _CLONE_NEWNET) or system.unshare(_CLONE_NEWUTS):
                 raise OSError(ctypes.get_errno(), f"{self.name} cannot be entered")
         socket.sethostname(self.name)
+        from .. import warm
+
+        warm.begin_anew()  # as a process of this host
         main()
 
     def pull_cable(self) -> None:

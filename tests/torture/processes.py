@@ -1,8 +1,8 @@
 """Processes of a run: forked, watched and killed.
 
-They are forked from a process that has imported the heavy libraries already, but nothing that knows
-the settings: each sets its own environment and only then Django up. So a start takes a fraction of
-what a new interpreter would, and is otherwise the same.
+They are forked from a process that has imported what takes long: each sets its own environment and
+then Django up anew. So a start takes a fraction of what a new interpreter would, and is otherwise
+the same.
 """
 
 from __future__ import annotations
@@ -40,6 +40,9 @@ def fork(main: Callable[[], None], log: Path, environment: Mapping[str, str] | N
         if environment is not None:
             os.environ.clear()
             os.environ.update(environment)
+            from .. import warm
+
+            warm.begin_anew()
         main()
         status = 0
     except SystemExit as end:

@@ -18,7 +18,6 @@ import boto3
 import pytest
 from django.contrib.auth.models import User
 from django.core.management import call_command
-from django.db import connection
 from django.utils import timezone
 from pytest_django import Settings
 
@@ -28,8 +27,10 @@ from jobs.worker import alarms, backups, copies, copying, dumps, object_storage,
 from jobs.worker.object_storage import Storage
 from jobs.worker.supervision import prepare_child
 
-from ..environment import ROOT, clean_environment
+from .. import commands
+from ..environment import clean_environment
 from ..running import SECONDS, free_port, wait_for
+from .test_crashes import environment_of_worker
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -46,9 +47,6 @@ class Server:
     def __init__(self) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self.start()
-
-    def start(self) -> None:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "moto.server", "--port", str(self.port)],
             stdout=subprocess.DEVNULL,
@@ -223,21 +221,17 @@ def test_a_worker_that_is_killed_after_the_upload_does_not_upload_again(
 ) -> None:
     version_it(bucket)
     code = (
-        "import os, signal, django; from django.conf import settings; "
-        f"settings.DATABASES['default']['NAME'] = {str(connection.settings_dict['NAME'])!r}; "
-        "django.setup(); from jobs.worker import copying; "
+        "import os, signal; from jobs.worker import copying; "
         "copying._note_done = lambda *_: os.kill(os.getpid(), signal.SIGKILL); copying.look()"
     )
-    environment = clean_environment(
-        Path(settings.DATA_DIR),
-        DATABASE_URL=os.environ.get("DATABASE_URL", ""),
-        DJANGO_SETTINGS_MODULE="batchsite.settings",
-        COPY_TO=settings.COPY_TO,
-        S3_ENDPOINT_URL=settings.S3_ENDPOINT_URL,
-        ANTHROPIC_API_KEY="key",
-    )
-    died = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, check=False)
-    assert died.returncode == -signal.SIGKILL
+    environment = {
+        **environment_of_worker("http://127.0.0.1:9", Path(settings.DATA_DIR)),
+        "COPY_TO": settings.COPY_TO,
+        "S3_ENDPOINT_URL": settings.S3_ENDPOINT_URL,
+        "ANTHROPIC_API_KEY": "key",
+    }
+    died = commands.run(commands.run_script, code, environment=environment)
+    assert died.status == -signal.SIGKILL, died
     (one,) = StoredCopy.objects.all()
     assert one.state == State.WAITING and one.claimed_by and bucket.keys() == {key_of(batch)}
     look()
@@ -285,7 +279,7 @@ def test_trouble_of_the_storage_is_an_alarm_and_passes(
         process.post("reset-auth", b"0")
         wanted = object_storage.REFUSED
     else:
-        process.stop()
+        settings.S3_ENDPOINT_URL = f"http://127.0.0.1:{free_port()}"  # nobody answers there
         wanted = object_storage.UNREACHABLE
     for _ in range(3):
         look()
@@ -297,10 +291,8 @@ def test_trouble_of_the_storage_is_an_alarm_and_passes(
     alarms.check()
     assert Alarm.objects.open().filter(kind="copies_behind").exists()
     settings.COPY_TO = f"s3://{BUCKET}/site"
-    if fault == "server":
-        process.start()
-        Bucket(process.url)
-    elif fault == "credentials":
+    settings.S3_ENDPOINT_URL = process.url
+    if fault == "credentials":
         process.post("reset-auth", b"1000000")
     look()
     assert CopyState.get().failing_since is None
@@ -398,8 +390,8 @@ def test_backups_share_files_come_back_and_go_when_they_are_old(
     )
 
     def on_another_machine(*arguments: str) -> None:
-        command = [sys.executable, "manage.py", *arguments]
-        subprocess.run(command, cwd=ROOT, env=other, check=True, stdout=subprocess.DEVNULL)
+        ended = commands.run(commands.run_command, *arguments, environment=other)
+        assert ended.status == 0, ended
 
     on_another_machine("copies", "fetch", names[-1], str(tmp_path / "fetched"))
     fetched = tmp_path / "fetched" / names[-1]

@@ -12,6 +12,7 @@ import pytest
 from django.contrib.auth.models import User
 
 from jobs.actions import job_basics, submissions
+from jobs.batches import polling
 from jobs.models import (
     Batch,
     Job,
@@ -21,10 +22,19 @@ from jobs.models import (
     files,
 )
 from jobs.provider import client, errors
-from jobs.worker import sweep
+from jobs.worker import failures, sweep
 
 from ..conftest import Simulator, let_pass
 from ..driven_jobs import Drive, confirmed
+
+
+@pytest.fixture(autouse=True)
+def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before a step that failed is tried again, and before a batch is looked for once more."""
+    after_failure = failures.after_failure
+    short = timedelta(seconds=0.1)
+    monkeypatch.setattr(failures, "after_failure", lambda pk, *_: after_failure(pk, short))
+    monkeypatch.setattr(polling, "LOOK_ONCE_MORE", short)
 
 
 def test_stopping_before_anything_is_sent_costs_nothing(

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
+from unittest import mock
 
 import pytest
 from django.contrib.auth.models import User
@@ -39,6 +40,7 @@ from jobs.models import (
     note_change,
 )
 from jobs.models.pilots import PilotQuerySet
+from jobs.provider import client
 from jobs.results import accuracy, statistics
 from jobs.results.review_sample import format_percent
 from jobs.retries import rounds
@@ -53,7 +55,7 @@ from jobs.web.views.accuracy import accuracy_of_pilot
 from jobs.worker import pilots, sent_jobs, sweep, tally
 
 from ..conftest import Simulator, drive_job, put_off_look, send_again, store_job
-from ..driven_jobs import joined
+from ..driven_jobs import counted, joined
 
 Step = Pilot.Step
 
@@ -73,7 +75,8 @@ def draft_of(
         max_tokens=40,
         **values,
     )
-    estimates.estimate_job(job)
+    with mock.patch.object(client, "count_tokens", counted):
+        estimates.estimate_job(job)
     job.refresh_from_db()
     return job
 

@@ -8,7 +8,6 @@ import os
 import shutil
 import signal
 import sqlite3
-import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -25,7 +24,7 @@ from jobs.batches import journal
 from jobs.models import locks
 from jobs.worker import backups, restores
 
-from .. import commands, forking
+from .. import commands
 from ..conftest import Simulator
 from ..environment import clean_environment
 from ..running import MIGRATED, SECONDS, Site, wait_for, with_database
@@ -115,14 +114,8 @@ class Machine:
 
     def run(self, main: Callable[..., None], *arguments: str) -> tuple[int, str]:
         """The exit status of `main` in a process of its own, and what it says."""
-        with tempfile.TemporaryDirectory() as folder:
-            said, errors = Path(folder, "out"), Path(folder, "errors")
-            process = forking.start(
-                main, str(said), *arguments, environment=self.environment, errors=errors
-            )
-            process.join(2 * SECONDS)
-            assert process.exitcode is not None, "it hangs"
-            return process.exitcode, said.read_text() + errors.read_text()
+        ended = commands.run(main, *arguments, environment=self.environment)
+        return ended.status, ended.out + ended.errors
 
     def script(self, *parts: str) -> int:
         status, said = self.run(commands.run_script, "\n".join(parts))
@@ -475,12 +468,13 @@ def test_a_site_that_is_killed_and_restored_twice_pays_for_nothing_twice(
     for _ in range(2):
         assert "were sent after this backup" in machine.restore_soon(tmp_path / "b")
     machine.script(SEND_NOW)
-    start_site()
+    site = start_site()
     machine.manage("job", "reconcile")
     machine.manage("job", "wait", "1", f"--timeout={SECONDS}")
     answers = machine.manage("job", "export", "1", "--format=csv", "--output=-")
     assert len(answers.strip().splitlines()) == 21
     assert provider.truth()["accepted_rows"] == 20
+    assert site.end(signal.SIGTERM) == 0
 
 
 @pytest.mark.django_db

@@ -250,6 +250,15 @@ def new_site(tmp_path: Path) -> Iterator[Machine]:
     remove_database(machine.database)
 
 
+def test_a_new_site_needs_no_upgrade(tmp_path: Path) -> None:
+    """It has no table that could be asked, and its first start makes them all."""
+    machine = Machine(tmp_path / "site", make_database())
+    asked = "versions.newest_applied(), versions.is_in_use(), bool(versions.pending())"
+    is_new = f"assert ({asked}) == ('', False, True)"
+    assert machine.script("from jobs.models import versions", is_new) == 0
+    remove_database(machine.database)
+
+
 def test_a_start_leaves_migrations_of_libraries_to_the_upgrade(new_site: Machine) -> None:
     new_site.script(BEFORE)
     change(new_site, "DROP TABLE axes_accessattemptexpiration")

@@ -49,7 +49,6 @@ from datetime import timedelta
 from itertools import count
 from types import SimpleNamespace
 from typing import Any
-from unittest import mock
 
 import django
 import hypothesis
@@ -59,8 +58,9 @@ import pytest
 django.setup()
 
 from django.conf import settings as site_settings
-from django.contrib.auth import user_logged_in
+from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
 from django.contrib.auth.models import User
+from django.contrib.sessions.backends.db import SessionStore
 from django.core.cache import cache
 from django.db import connection, transaction
 from django.db.models import F, Min, QuerySet
@@ -261,12 +261,12 @@ def set_up_path() -> str:
 
 def signed_in(user: User) -> Client:
     """A client with a session of `user` that is in use, as from a sign-in that nobody recorded."""
-    client = Client()
-    with mock.patch.object(user_logged_in, "send"):
-        client.force_login(user)
-    session = client.session
-    session[account_middleware.BEGAN] = session[account_middleware.SEEN] = time.time()
-    session.save()
+    client, session, now = Client(), SessionStore(), time.time()
+    session[SESSION_KEY], session[HASH_SESSION_KEY] = str(user.pk), user.get_session_auth_hash()
+    session[BACKEND_SESSION_KEY] = site_settings.AUTHENTICATION_BACKENDS[-1]
+    session[account_middleware.BEGAN] = session[account_middleware.SEEN] = now
+    session.create()
+    client.cookies[site_settings.SESSION_COOKIE_NAME] = session.session_key or ""
     return client
 
 

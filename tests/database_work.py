@@ -30,8 +30,8 @@ class Work:
             "statements": (len(self.statements), len(other.statements)),
             "rows that come back": (self.returned, other.returned),
             "rows that are changed": (self.changed, other.changed),
-            # Trees of indexes are a level deeper; a look at all rows takes 100 of these and more.
-            "steps": (self.steps, other.steps + 25),
+            # Trees of indexes are a level deeper; a look at a thousand rows takes 30 and more.
+            "steps": (self.steps, other.steps + 15),
         }
         return "; ".join(f"{what}: {a} > {b}" for what, (a, b) in found.items() if a > b)
 

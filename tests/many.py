@@ -31,6 +31,8 @@ def many_rows(job: Job, count: int, outcome: str = "", cause: str = "") -> Job:
     row = job.rows.order_by("number").first()
     assert row is not None
     job.rows.exclude(pk=row.pk).delete()
+    if outcome:
+        job.rows.update(outcome=outcome, cause=cause)
     fields = (field.get_attname() for field in Row._meta.concrete_fields)
     columns = [name for name in fields if name not in ("id", "number")]
     names = ", ".join(columns)
@@ -42,8 +44,6 @@ def many_rows(job: Job, count: int, outcome: str = "", cause: str = "") -> Job:
             f" WHERE number < %s) SELECT n.number, {names} FROM n, jobs_row WHERE jobs_row.id = %s",
             [count, row.pk],
         )
-    if outcome:
-        job.rows.update(outcome=outcome, cause=cause)
     Job.objects.filter(pk=job.pk).update(row_count=count)
     tally.count_up(job)
     job.refresh_from_db()
@@ -70,12 +70,12 @@ class Touched:
 
     statements: int = 0
     rows: int = 0  # that the largest transaction changed, of what grows with a job
-    steps: int = 0  # thousands that SQLite took in the longest transaction: what it looked at
+    steps: int = 0  # thousands, or `every`, of SQLite in the longest transaction: what it looked at
 
 
 @contextmanager
-def touched() -> Iterator[Touched]:
-    """Count statements, and what the transactions within the block touch."""
+def touched(every: int = 1_000) -> Iterator[Touched]:
+    """Count statements, and what the transactions within the block touch; steps in so many."""
     found, rows, steps = Touched(), 0, 0
 
     def watch(execute: Any, sql: str, params: Any, many: bool, context: dict[str, Any]) -> Any:
@@ -110,7 +110,7 @@ def touched() -> Iterator[Touched]:
     with pytest.MonkeyPatch.context() as patched, connection.execute_wrapper(watch):
         patched.setattr(transaction.Atomic, "__exit__", leave_and_count)
         if connection.vendor == "sqlite":
-            connection.connection.set_progress_handler(step, 1_000)
+            connection.connection.set_progress_handler(step, every)
         try:
             yield found
         finally:

@@ -128,7 +128,7 @@ def forget_rows(monkeypatch: pytest.MonkeyPatch) -> None:
 # --- The same rows --------------------------------------------------------------------------------
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=16, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_a_search_finds_the_same_rows_with_and_without_an_index(
     data: st.DataObject, db: None, alice: User, monkeypatch: pytest.MonkeyPatch
@@ -155,7 +155,7 @@ def test_a_search_finds_the_same_rows_with_and_without_an_index(
     build(job, 3)
     written = [cell for row in rows for cell in row]
     written += [one.get(name, "") for one in results for name in ("answer", "message", "problem")]
-    for _ in range(8):
+    for _ in range(12):
         text = data.draw(st.one_of(some, st.sampled_from(written)))
         begin, length = (data.draw(st.integers(0, 9)) for _ in range(2))
         change = data.draw(st.sampled_from(CHANGES))

@@ -552,9 +552,15 @@ def test_names_of_files(
 INNER = ["x;=1+2;y", "x,=1+2,y", "x\t=1+2\ty", "one\n=1+2", 'a "b";=1+2', "x,@SUM(1),y"]
 
 
+@pytest.fixture(scope="module")
+def libreoffice(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of its settings, which it makes at its first start."""
+    return tmp_path_factory.mktemp("libreoffice")
+
+
 @pytest.mark.skipif(not shutil.which("soffice"), reason="LibreOffice (soffice) is not installed")
 def test_libreoffice_runs_nothing_wherever_it_cuts_the_cells(
-    alice: User, db: None, tmp_path: Path
+    alice: User, db: None, tmp_path: Path, libreoffice: Path
 ) -> None:
     """A file with commas opened where a semicolon or a tab separates, and the other way round."""
     texts = [*INNER, *(text for text in FORMULAS if "\r" not in text)]
@@ -566,10 +572,10 @@ def test_libreoffice_runs_nothing_wherever_it_cuts_the_cells(
     # One start opens all the files that are cut in the same way.
     for separator, names in {";": ["commas"], ",": ["semicolons"], "\t": both}.items():
         out = tmp_path / f"out{ord(separator)}"
-        command = ["soffice", f"-env:UserInstallation=file://{tmp_path}/profile", "--headless"]
+        command = ["soffice", f"-env:UserInstallation=file://{libreoffice}/profile", "--headless"]
         command += [f"--infilter=CSV:{ord(separator)},34,76,1", "--convert-to", "ods"]
         command += ["--outdir", str(out), *(str(tmp_path / f"{name}.csv") for name in names)]
-        environment = {**os.environ, "HOME": str(tmp_path)}
+        environment = {**os.environ, "HOME": str(libreoffice)}
         subprocess.run(command, check=True, capture_output=True, timeout=SECONDS, env=environment)
         for name in names:
             with zipfile.ZipFile(out / f"{name}.ods") as file:
@@ -577,18 +583,20 @@ def test_libreoffice_runs_nothing_wherever_it_cuts_the_cells(
 
 
 @pytest.mark.skipif(not shutil.which("soffice"), reason="LibreOffice (soffice) is not installed")
-def test_libreoffice_opens_both_and_runs_nothing(alice: User, db: None, tmp_path: Path) -> None:
+def test_libreoffice_opens_both_and_runs_nothing(
+    alice: User, db: None, tmp_path: Path, libreoffice: Path
+) -> None:
     texts = [text for text in [*FORMULAS, *TEXTS] if "\r" not in text and text != "\t=1"]
     job = store_job(alice, columns=("=a", "b"), rows=[[text, text] for text in texts])
     (tmp_path / "in.csv").write_bytes(b"".join(table.csv_chunks(job)))
     workbook.write_workbook(job, tmp_path / "in.xlsx")
     for name in ("in.csv", "in.xlsx"):
-        command = ["soffice", f"-env:UserInstallation=file://{tmp_path}/profile", "--headless"]
+        command = ["soffice", f"-env:UserInstallation=file://{libreoffice}/profile", "--headless"]
         # Comma, quotation mark, UTF-8, from line 1; column 1 as text, column 2 as it likes.
         command += ["--infilter=CSV:44,34,76,1,1/2/2/1"] if name == "in.csv" else []
         command += ["--convert-to", "ods", "--outdir", str(tmp_path / name[3:])]
         command += [str(tmp_path / name)]
-        environment = {**os.environ, "HOME": str(tmp_path)}
+        environment = {**os.environ, "HOME": str(libreoffice)}
         subprocess.run(command, check=True, capture_output=True, timeout=SECONDS, env=environment)
     from_csv = CalamineWorkbook.from_path(tmp_path / "csv" / "in.ods").get_sheet_by_index(0)
     from_xlsx = CalamineWorkbook.from_path(tmp_path / "xlsx" / "in.ods").get_sheet_by_index(0)

@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import connection
 from django.http import Http404
 from django.test import Client, RequestFactory
+from django.test.utils import CaptureQueriesContext
 from django.urls import URLPattern, get_resolver, reverse
 from django.utils import timezone
 from pytest_django import Settings
@@ -163,6 +165,8 @@ PERSON_POSTS = (
     *("hand_over", "erase_person", "invitation_withdraw"),
     *("team", "team_key", "notification_test", "notification_remove"),
 )
+# Questions about jobs and what belongs to them, not about the person who asks.
+OF_JOBS = r'FROM "jobs_(job|row|batch|trial|round|edit|attempt|pilot)'
 STATES: list[str] = [state for state in Job.State if state != Job.State.DELETING]
 OPEN = ("setup", "login", "help_sign_in", "robots", "favicon")
 
@@ -220,11 +224,12 @@ def test_the_lists_here_have_every_address() -> None:
 # --- Who sees what --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("state", STATES)
+@pytest.mark.parametrize("state", [Job.State.DRAFT, Job.State.WORKING])
 def test_another_persons_job_does_not_exist(
-    make_job: MakeJob, alice: User, client_bob: Client, state: str
+    make_job: MakeJob, alice: User, bob: User, client_bob: Client, state: str
 ) -> None:
-    """Every other address is asked for as a fragment: in the next state it is the others."""
+    """Every other address is asked for as a fragment: in the other state it is the others. Only
+    for bob's jobs is the database asked, so the state of this one makes no difference."""
     job = in_trouble(make_job(alice, state))
     if state == Job.State.DRAFT:
         with_price(job)
@@ -232,9 +237,24 @@ def test_another_persons_job_does_not_exist(
     for number, (method, path) in enumerate(job_addresses(job), STATES.index(state)):
         options = {"data": {"name": "x", "plan_sha256": job.plan_sha256, **RECIPE}}
         headers = HX if number % 2 else {}
-        answer = send(client_bob, method, path, headers=headers, **options)
+        with CaptureQueriesContext(connection) as queries:
+            answer = send(client_bob, method, path, headers=headers, **options)
         assert answer.status_code == 404, (method, path)
+        about = [one["sql"] for one in queries if re.search(OF_JOBS, one["sql"])]
+        assert about and all(f'"owner_id" = {bob.pk}' in one for one in about), (method, path)
     assert everything() == before
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_in_no_state_anything_of_another_persons_job_is_seen(
+    make_job: MakeJob, alice: User, bob: User, client_bob: Client, state: str
+) -> None:
+    job = make_job(alice, state)
+    for number, path in enumerate(("", "status/", "rows/", "download/csv/")):
+        headers = HX if number % 2 else {}
+        assert client_bob.get(f"/jobs/{job.pk}/{path}", headers=headers).status_code == 404, path
+    assert client_bob.post(f"/jobs/{job.pk}/rename/", {"name": "x"}).status_code == 404
+    assert not Job.objects.visible_to(bob).exists() and not Job.objects.in_trash(bob).exists()
 
 
 def test_another_persons_job_and_none_look_the_same(
@@ -261,10 +281,16 @@ def test_an_administrator_sees_every_job(
 def test_a_job_that_is_being_deleted_is_gone(
     make_job: MakeJob, alice: User, client_alice: Client, client_root: Client
 ) -> None:
+    """The owner asks for every other address, an administrator for the others."""
     job = make_job(alice, Job.State.DELETING)
+    for number, (method, path) in enumerate(job_addresses(job)):
+        client = client_root if number % 2 else client_alice
+        assert send(client, method, path).status_code == 404, path
     for client in (client_alice, client_root):
-        for method, path in job_addresses(job):
-            assert send(client, method, path).status_code == 404, path
+        assert client.get(f"/jobs/{job.pk}/").status_code == 404
+    for person in User.objects.all():
+        for found in (Job.objects.visible_to(person), Job.objects.in_trash(person)):
+            assert not found.exists()
 
 
 def test_without_signing_in_there_is_nothing(make_job: MakeJob, alice: User) -> None:
@@ -312,7 +338,9 @@ def test_looking_changes_nothing(
     else:
         in_trouble(job).batches.get(number=3).delete()  # nobody here would close its file
     before = everything()
-    for number, name in enumerate(JOB_PAGES, STATES.index(state)):
+    # Those that take no GET do so in no state: see below.
+    shown = [name for name, methods in JOB_PAGES.items() if methods != ["POST"]]
+    for number, name in enumerate(shown, STATES.index(state)):
         path = reverse(name, args=[job.pk, *ARGUMENTS.get(name, [])])
         ask = client_alice.head if number % 2 else client_alice.get
         for answer in (client_alice.get(path), ask(path, headers=HX)):

@@ -244,8 +244,10 @@ def test_a_clock_that_was_ahead_locks_nobody_out(alice: User) -> None:
 
 
 @pytest.fixture
-def real_hasher(settings: Settings) -> None:
+def real_hasher(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a site, but for how often it hashes."""
     settings.PASSWORD_HASHERS = ["jobs.web.password_hashing.BoundedHasher"]
+    monkeypatch.setattr(password_hashing.BoundedHasher, "iterations", 1_000)
 
 
 def test_few_passwords_are_hashed_at_once_and_the_others_are_refused(

@@ -26,7 +26,7 @@ from jobs.worker import advance, deletion, housekeeping, sweep
 
 from ..conftest import Simulator, signed_in
 from ..running import SECONDS
-from .test_security import job_addresses, send
+from .test_security import JOB_PAGES, job_addresses, send
 from .test_views_draft import with_price
 
 MakeJob = Callable[..., Job]
@@ -63,9 +63,10 @@ def test_a_job_in_the_trash_is_nowhere_else(
         assert "Spring reviews" in page_of(browser, reverse("trash"))
         assert browser.get(f"/jobs/{job.pk}/").headers["Location"] == f"/trash/#job-{job.pk}"
     mine = {reverse("job", args=[job.pk]), *(reverse(n, args=[job.pk]) for n in IN_TRASH)}
-    # Half of the addresses; in the next state it is the others.
+    assert not Job.objects.visible_to(alice).exists()
+    # A part of the addresses; in the next state it is the next part.
     for number, (method, path) in enumerate(job_addresses(job), STATES.index(state)):
-        if number % 2 and path not in mine:
+        if number % len(STATES) == 0 and path not in mine:
             assert send(client_alice, method, path).status_code == 404, path
     job.refresh_from_db()
     assert job.trashed_at and job.state == state
@@ -76,11 +77,15 @@ IN_TRASH = ("delete", "restore")
 
 @pytest.mark.no_database
 def test_the_trash_of_another_person_does_not_exist(
-    make_job: MakeJob, alice: User, client_bob: Client
+    make_job: MakeJob, alice: User, bob: User, client_bob: Client
 ) -> None:
     job = trashed(make_job, alice, name="Secret plans")
-    for method, path in job_addresses(job):
-        assert send(client_bob, method, path).status_code == 404, path
+    for name in ("job", "status", "rows", *IN_TRASH):
+        for method in JOB_PAGES[name] or ["GET"]:
+            path = reverse(name, args=[job.pk])
+            assert send(client_bob, method, path).status_code == 404, path
+    for found in (Job.objects.visible_to(bob), Job.objects.in_trash(bob)):
+        assert not found.exists(), "all other addresses ask for these: see test_security"
     client_bob.post(reverse("change_jobs"), {"do": "delete", "job": job.pk})
     client_bob.post(reverse("change_jobs"), {"do": "restore", "job": job.pk})
     assert "Secret plans" not in page_of(client_bob, reverse("trash"))

@@ -171,12 +171,17 @@ def test_nothing_that_was_brought_in_runs(nasty_jobs: list[Job], client_root: Cl
     pages = ["/", "/?q=" + NASTY, "/?state=" + NASTY, "/people/", "/jobs/new/", "/password/"]
     shared = Template.objects.get(shared=True).pk
     pages += ["/templates/", f"/templates/{shared}/delete/", f"/jobs/new/?template={shared}"]
+    kinds = set()
     for job in nasty_jobs:
         base = f"/jobs/{job.pk}/"
         pages += [base, f"{base}?row=2", f"{base}confirm/", f"{base}stop/", f"{base}delete/"]
+        if (kind := (job.kind, job.state in Job.SENT)) in kinds:
+            continue  # these are the same in each state
+        kinds.add(kind)
         pages += [f"{base}save-as-template/", f"{base}columns/", f"/jobs/new/?like={job.pk}"]
         pages += [f"{base}rows/", f"{base}rows/1/", f"{base}rows/2/", f"{base}rows/3/"]
         pages += [f"{base}rows/?outcome=attention&cause={NASTY}&q={NASTY}"]
+    assert len(kinds) == 3
     for path in pages:
         answer = client_root.get(path)
         assert answer.status_code in (200, 302), path

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.db import connection, transaction
@@ -31,6 +32,7 @@ from jobs.worker import advance, due_times, sent_jobs, sweep
 
 from ..conftest import Simulator, change_job, put_off_look, send_again
 from ..driven_jobs import RECIPE, Drive, draft, joined, priced
+from ..kept_jobs import kept
 
 ROWS = [[f"n{n}", "x"] for n in range(50)]
 
@@ -72,6 +74,23 @@ def sent(number: int) -> Callable[[Job], bool]:
 
 def all_sent(job: Job) -> bool:
     return job.state in (Job.State.WORKING, Job.State.FINISHED)
+
+
+def sent_since(alice: User, simulator: Simulator, drive: Drive, was_confirmed: bool = True) -> Job:
+    """A job as it is in a backup, from before its batches were sent."""
+
+    def make() -> Job:
+        job = draft(alice, ROWS)
+        if was_confirmed:
+            confirm(job, alice)
+        with a_backup_that_comes_back():
+            if not was_confirmed:
+                confirm(job, alice)
+            drive(job, until=all_sent)
+        return job
+
+    facts = was_confirmed, settings.BATCH_MAX_REQUESTS, settings.PRACTICE
+    return kept(f"sent since the backup {facts}", make, simulator)
 
 
 def refused(job: Job) -> bool:
@@ -204,10 +223,7 @@ def test_the_worker_never_sees_a_part_of_a_restored_job(
 def test_a_job_that_was_confirmed_again_after_the_backup_is_not_sent_again(
     alice: User, simulator: Simulator, drive: Drive
 ) -> None:
-    job = draft(alice, ROWS)
-    with a_backup_that_comes_back():
-        confirm(job, alice)
-        drive(job, until=all_sent)
+    job = sent_since(alice, simulator, drive, was_confirmed=False)
     confirm(job, alice)
     assert_nothing_is_sent(simulator, drive)
     recovery.restore()
@@ -488,10 +504,7 @@ def confirm_anew(job: Job, alice: User) -> None:
 def test_while_the_provider_cannot_be_asked_nothing_changes(
     alice: User, simulator: Simulator, drive: Drive
 ) -> None:
-    job = draft(alice, ROWS)
-    confirm(job, alice)
-    with a_backup_that_comes_back():
-        drive(job, until=all_sent)
+    job = sent_since(alice, simulator, drive)
     assert_nothing_is_sent(simulator, drive)
     simulator.faults(list=[{"kind": "status", "status": 500}])
     assert recovery.ask()
@@ -507,10 +520,7 @@ def test_while_the_provider_cannot_be_asked_nothing_changes(
 def test_an_administrator_hears_of_whatever_goes_wrong(
     alice: User, simulator: Simulator, drive: Drive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job = draft(alice, ROWS)
-    confirm(job, alice)
-    with a_backup_that_comes_back():
-        drive(job, until=all_sent)
+    job = sent_since(alice, simulator, drive)
     assert_nothing_is_sent(simulator, drive)
     assert recovery.ask()
     with monkeypatch.context() as patch:
@@ -527,10 +537,7 @@ def test_an_administrator_hears_of_whatever_goes_wrong(
 def test_from_the_shell(
     alice: User, simulator: Simulator, drive: Drive, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    job = draft(alice, ROWS)
-    confirm(job, alice)
-    with a_backup_that_comes_back():
-        drive(job, until=all_sent)
+    job = sent_since(alice, simulator, drive)
     simulator.faults(list=[{"kind": "status", "status": 500}])
     with pytest.raises(SystemExit, match="1"):
         call_command("job", "reconcile")
@@ -567,10 +574,7 @@ def test_damaged_lines_of_the_journal_are_skipped_and_said_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr(journal, "_warned", set())
-    job = draft(alice, ROWS)
-    confirm(job, alice)
-    with a_backup_that_comes_back():
-        drive(job, until=all_sent)
+    job = sent_since(alice, simulator, drive)
     damaged = [
         "17",
         '{"kind": "intent"}',
@@ -611,10 +615,7 @@ def test_an_answer_whose_intent_is_damaged_is_named(
 def test_an_older_journal_without_recipes_is_good_enough(
     alice: User, simulator: Simulator, drive: Drive, settings: Any
 ) -> None:
-    job = draft(alice, ROWS)
-    confirm(job, alice)
-    with a_backup_that_comes_back():
-        drive(job, until=all_sent)
+    job = sent_since(alice, simulator, drive)
     path = Path(settings.DATA_DIR, "journal.jsonl")
     entries = [json.loads(line) for line in path.read_text().splitlines()]
     for entry in entries:
@@ -629,10 +630,7 @@ def test_practice_is_never_held_up(
     alice: User, simulator: Simulator, drive: Drive, settings: Any
 ) -> None:
     settings.PRACTICE = True
-    job = draft(alice, ROWS)
-    confirm(job, alice)
-    with a_backup_that_comes_back():
-        drive(job, until=all_sent)
+    sent_since(alice, simulator, drive)
     settings.PRACTICE = False
     assert unknown_submissions.submissions_unknown() == 0
 
@@ -640,10 +638,7 @@ def test_practice_is_never_held_up(
 def test_in_practice_nothing_is_looked_for_and_with_a_key_it_is_again(
     alice: User, simulator: Simulator, drive: Drive, settings: Any
 ) -> None:
-    job = draft(alice, ROWS)
-    with a_backup_that_comes_back():
-        confirm(job, alice)
-        drive(job, until=all_sent)
+    job = sent_since(alice, simulator, drive, was_confirmed=False)
     assert unknown_submissions.submissions_unknown() == 2
     settings.PRACTICE = True
     assert unknown_submissions.submissions_unknown() == 0

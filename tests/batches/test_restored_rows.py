@@ -26,6 +26,7 @@ from .test_recovery import (
     assert_nothing_is_sent,
     assert_whole,
     confirm,
+    sent_since,
     with_a_key,
     without_the_journal,
 )
@@ -69,13 +70,7 @@ def test_a_restore_that_dies_between_two_slices_is_gone_on_with(
     after: int,
     confirmed: bool,
 ) -> None:
-    job = draft(alice, ROWS)
-    if confirmed:
-        confirm(job, alice)
-    with a_backup_that_comes_back():
-        if not confirmed:
-            confirm(job, alice)
-        drive(job, until=all_sent)
+    job = sent_since(alice, simulator, drive, was_confirmed=confirmed)
     restore_and_die(monkeypatch, after)
     state, had = Job.objects.get(pk=job.pk).state, Row.objects.exclude(batch=None).count()
     assert state == (Job.State.SUBMITTING if confirmed else Job.State.DRAFT)
@@ -124,10 +119,7 @@ def test_a_job_that_was_stopped_stays_stopped_when_its_restore_dies(
 ) -> None:
     """Its stopped rows wait again by then, so they do not say any more that it was stopped."""
     settings.BATCH_MAX_REQUESTS = 100
-    job = draft(alice, ROWS)
-    confirm(job, alice)
-    with a_backup_that_comes_back():
-        drive(job, until=all_sent)
+    job = sent_since(alice, simulator, drive)
     with without_the_journal(settings):
         assert submissions.stop_job(job, alice)
         drive(job)
@@ -180,10 +172,7 @@ def test_no_transaction_changes_more_rows_than_a_slice(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     settings.BATCH_MAX_REQUESTS = 100
-    job = draft(alice, ROWS)
-    confirm(job, alice)
-    with a_backup_that_comes_back():
-        drive(job, until=all_sent)
+    job = sent_since(alice, simulator, drive)
     changed: list[int] = []  # rows, of each transaction
     statements: list[int] = []
     inside = [False]
@@ -257,10 +246,7 @@ def test_rows_that_are_not_free_are_not_sent_again(
 ) -> None:
     """One of them waits in a batch that is over, which nothing here does."""
     settings.BATCH_MAX_REQUESTS = 100
-    job = draft(alice, ROWS)
-    confirm(job, alice)
-    with a_backup_that_comes_back():
-        drive(job, until=all_sent)
+    job = sent_since(alice, simulator, drive)
     over = Batch.objects.create(
         job=job, number=9, size=1, nonce="other0", state=Batch.State.LOST, body_bytes=0
     )
@@ -286,10 +272,7 @@ def test_a_batch_that_is_planned_meanwhile_is_taken_back_by_the_next_look(
 ) -> None:
     """A worker that had begun to plan before anybody knew that the database is old."""
     settings.BATCH_MAX_REQUESTS = 100
-    job = draft(alice, ROWS)
-    confirm(job, alice)
-    with a_backup_that_comes_back():
-        drive(job, until=all_sent)
+    job = sent_since(alice, simulator, drive)
     begin = restored_rows._begin
 
     def plan_first(*args: Any) -> Batch:
@@ -318,10 +301,7 @@ def test_without_the_journal_a_batch_that_is_half_restored_asks_for_a_person(
     settings: Any,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    job = draft(alice, ROWS)
-    confirm(job, alice)
-    with a_backup_that_comes_back():
-        drive(job, until=all_sent)
+    job = sent_since(alice, simulator, drive)
     restore_and_die(monkeypatch, 4)
     JournalState.row().update(ahead=0, checked=0)
     with without_the_journal(settings):

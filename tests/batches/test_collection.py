@@ -25,6 +25,7 @@ from jobs.worker import sent_jobs, sweep
 
 from ..conftest import Simulator
 from ..driven_jobs import Drive, confirmed, joined
+from ..kept_jobs import kept
 
 ROWS = [[f"n{n}", "x"] for n in range(30)]
 
@@ -43,6 +44,19 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(collection, "_try_again", soon)
     monkeypatch.setattr(sent_jobs, "PAUSE_OF_A_BATCH", timedelta(seconds=0.1))
+
+
+def held_for_a_line(alice: User, simulator: Simulator, drive: Drive) -> Job:
+    """A job that is held because one result never comes."""
+    faults = [{"kind": "missing_line", "times": 1000}]
+
+    def make() -> Job:
+        simulator.faults(results=faults)
+        return drive(confirmed(alice, ROWS), until=lambda job: bool(job.held))
+
+    job = kept("held for a line", make, simulator)
+    simulator.faults(results=faults)
+    return job
 
 
 INCOMPLETE = [
@@ -236,8 +250,7 @@ def test_a_batch_that_turns_out_to_run_is_not_lost_when_a_person_gave_it_up(
 def test_going_on_without_answers_while_they_arrive_after_all_takes_them(
     alice: User, simulator: Simulator, drive: Drive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    simulator.faults(results=[{"kind": "missing_line", "times": 1000}])
-    job = drive(confirmed(alice, ROWS), until=lambda job: bool(job.held))
+    job = held_for_a_line(alice, simulator, drive)
     simulator.reset()
     store = result_rows.store
 
@@ -267,8 +280,7 @@ def test_no_single_look_after_a_person_gave_up_loses_a_batch(
     monkeypatch: pytest.MonkeyPatch,
     answer: str,
 ) -> None:
-    simulator.faults(results=[{"kind": "missing_line", "times": 1000}])
-    job = drive(confirmed(alice, ROWS), until=lambda job: bool(job.held))
+    job = held_for_a_line(alice, simulator, drive)
     simulator.reset()
     if answer == "unreachable":
         settings.ANTHROPIC_BASE_URL = "http://127.0.0.1:9"
@@ -289,8 +301,7 @@ def test_no_single_look_after_a_person_gave_up_loses_a_batch(
 def test_a_person_is_told_what_is_still_unknown_before_a_batch_is_lost(
     alice: User, simulator: Simulator, drive: Drive
 ) -> None:
-    simulator.faults(results=[{"kind": "missing_line", "times": 1000}])
-    job = drive(confirmed(alice, ROWS), until=lambda job: bool(job.held))
+    job = held_for_a_line(alice, simulator, drive)
     simulator.reset()
     simulator.faults(results=[{"kind": "status_500", "times": 1000}])
     assert submissions.give_up_missing_answers(job, alice)
@@ -307,8 +318,7 @@ def test_a_person_is_told_what_is_still_unknown_before_a_batch_is_lost(
 def test_results_that_stay_incomplete_hold_the_job_in_words(
     alice: User, simulator: Simulator, drive: Drive
 ) -> None:
-    simulator.faults(results=[{"kind": "missing_line", "times": 1000}])
-    job = drive(confirmed(alice, ROWS), until=lambda job: bool(job.held))
+    job = held_for_a_line(alice, simulator, drive)
     assert "29 of 30 results arrived" in job.held
     assert job.state != Job.State.FINISHED
     simulator.reset()

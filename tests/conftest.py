@@ -46,6 +46,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from datetime import timedelta
+from functools import partial
 from itertools import count
 from types import SimpleNamespace
 from typing import Any
@@ -95,7 +96,7 @@ from jobs.web.request_limits import Places
 from jobs.worker import advance, sweep, tally
 from jobs.worker.supervision import prepare_child as end_with_parent
 
-from . import forking
+from . import forking, kept_jobs
 from .running import MIGRATED, SECONDS
 
 PASSWORD = "correct horse"
@@ -535,6 +536,14 @@ class Simulator:
         """It forgets everything that was sent, and what was to go wrong."""
         self._call("/_begin_anew", b"")
 
+    def keep(self, name: str) -> None:
+        """It remembers the batches there are."""
+        self._call("/_keep", name.encode())
+
+    def bring_back(self, name: str) -> None:
+        """These batches are there again, and no others."""
+        self._call("/_bring_back", name.encode())
+
     def truth(self, ids: bool = False) -> dict[str, Any]:
         """What it accepted, whatever it answered: {"posts", "accepted_rows", "batches": [...]}."""
         truth: dict[str, Any] = json.loads(self._call(f"/_truth?ids={int(ids)}"))
@@ -657,9 +666,14 @@ def sent(
 
 @pytest.fixture
 def mixed(
-    make_job: Callable[..., Job], alice: User, drive: Callable[..., Job], simulator: Simulator
+    make_job: Callable[..., Job],
+    alice: User,
+    drive: Callable[..., Job],
+    simulator: Simulator,
+    request: pytest.FixtureRequest,
 ) -> Job:
     """Four good rows, two cut off, one refused and one with an error."""
     ends = ["", CUT, "", REFUSED, ERRORED, "", CUT, ""]
     rows = [(f"n{number}", f"text {number} {end}") for number, end in enumerate(ends, 1)]
-    return sent(make_job, alice, drive, rows, max_tokens=500)
+    make = partial(sent, make_job, alice, drive, rows, max_tokens=500)
+    return kept_jobs.kept(f"mixed in {request.module.__name__}", make, simulator)

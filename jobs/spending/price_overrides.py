@@ -47,7 +47,7 @@ def find_risen(job: Job) -> str:
     confirmed: what is sent now may cost more than its maximum. "" if there is none."""
     last, now = job.rounds.last(), timezone.now()
     since = last.asked_at if last else job.confirmed_at
-    if since is None or (_day(since) == _day(now) and not PriceOverride.objects.exists()):
+    if since is None or (_day(since) == _day(now) and not _has_any()):
         return ""
     models = {recipe_of_round(job, job.last_round).model}
     if job.kind == Job.Kind.REQUESTS:

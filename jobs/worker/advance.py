@@ -36,18 +36,18 @@ def advance(job_pk: int) -> None:
     """Take the steps of a job that are due, unless another worker does. Without a free slot the job
     stays due."""
     with log_context.about(job=job_pk), slots.Slot() as slot:
-        if slot.take_for(job_pk):
+        if kind := slot.take_for(job_pk):
             with api_key.held(job_keys.team_of_key(job_pk)):
-                _advance(job_pk, slot)
+                _advance(job_pk, slot, kind)
 
 
-def _advance(job_pk: int, slot: slots.Slot) -> None:
+def _advance(job_pk: int, slot: slots.Slot, kind: str) -> None:
     lease = leases.claim(job_pk)
     if lease is None:
         return
     try:
         price_overrides.load_prices()
-        next_action_at = _take_turn(lease, slot)
+        next_action_at = _take_turn(lease, slot, kind)
     except LeaseLost:
         # Another worker took over, or the job is being deleted. If the lease is still ours, release
         # it so that the next worker does not wait.
@@ -72,17 +72,15 @@ def _advance(job_pk: int, slot: slots.Slot) -> None:
     lease.release(next_action_at)
 
 
-def _take_turn(lease: Lease, slot: slots.Slot) -> datetime | None:
-    """Take steps until the job has to wait, its turn is over or no slot is free. Returns when the
-    job is due again."""
+def _take_turn(lease: Lease, slot: slots.Slot, kind: str) -> datetime | None:
+    """Take steps until the job has to wait, its turn is over or no slot is free; `kind` is that of
+    the slot for the first one. Returns when the job is due again."""
     turn = clock.Countdown(TURN.total_seconds())
     while True:
-        kind = slot.take_for(lease.job_pk)
-        job = Job.objects.filter(pk=lease.job_pk).first()
-        if job is None:
+        try:
+            job = Job.objects.get(pk=lease.job_pk)
+        except Job.DoesNotExist:
             return None
-        if not kind:
-            return clock.now()
         if not _has_its_key(job):
             return clock.now()  # it was shared or confirmed meanwhile: the next turn has its key
         wait = _step(job, lease, kind)
@@ -101,6 +99,9 @@ def _take_turn(lease: Lease, slot: slots.Slot) -> datetime | None:
         if wait or turn.is_over:
             return clock.now() + min(wait, LONGEST_WAIT)
         lease.renew()
+        kind = slot.take_for(job.pk)
+        if not kind:
+            return clock.now()
 
 
 def _has_its_key(job: Job) -> bool:

@@ -140,10 +140,13 @@ def _begin_change(shown: Job, user: User, **values: Any) -> RowChange | None:
 
 # --- The worker -----------------------------------------------------------------------------------
 
+# Asked in each step of a job, so it is not put together anew.
+_IN_SLICES = RowChange.objects.exclude(kind=Kind.CORRECT).order_by("pk")
+
 
 def change_next_slice(job: Job) -> bool:
     """Do the next slice of the change to rows of `job`. False if there is none."""
-    change = RowChange.objects.filter(job=job).exclude(kind=Kind.CORRECT).first()
+    change = _IN_SLICES.filter(job=job).first()
     if change is None:
         return False
     end, is_last = _end_of_slice(change)

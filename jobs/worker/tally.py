@@ -82,7 +82,8 @@ def count_if_stale(job_pk: int) -> None:
 def count_in_turn(job_pk: int) -> timedelta | None:
     """The same for a job that goes on, but a long one now and then only. How long until it should
     be counted; None when it is up to date."""
-    stale = Job.objects.stale().filter(pk=job_pk).first()
+    found = Job.objects.stale().filter(pk=job_pk)
+    stale = found.first() if found.exists() else None  # seldom: else nothing is loaded
     if stale is None:
         return None
     # The ends of all pauses, so that jobs which are not counted again are forgotten too.

@@ -104,6 +104,8 @@ def posts(simulator: Simulator) -> int:
 
 def step(times: Times) -> float:
     """The seconds to the next look: the last minutes of a wait are looked at one by one."""
+    if times.passed >= WAIT:
+        return 2 * STEP
     return LONG_STEP if times.passed + LONG_STEP < WAIT - 2 * STEP else STEP
 
 

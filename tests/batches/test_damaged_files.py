@@ -28,6 +28,7 @@ from jobs.worker import advance, housekeeping
 from ..cli.test_job_command import refusal, run
 from ..conftest import Simulator
 from ..driven_jobs import Drive, confirmed, upload
+from ..kept_jobs import kept
 from ..results.test_builder import build_usual, built, cells, get, large  # noqa: F401 - a fixture
 from ..web.test_views_rows import content
 from .test_external import in_table, made_elsewhere
@@ -68,8 +69,8 @@ DAMAGES: list[Damage] = [truncate, flip, delete]
 any_damage = pytest.mark.parametrize("damage", DAMAGES)
 
 
-def finished(alice: User, drive: Drive, rows: list[list[str]] = ROWS) -> Job:
-    return drive(confirmed(alice, rows))
+def finished(alice: User, drive: Drive, simulator: Simulator) -> Job:
+    return kept("of damaged files", lambda: drive(confirmed(alice, ROWS)), simulator)
 
 
 def received(job: Job) -> Path:
@@ -212,7 +213,7 @@ def test_damaged_results_are_said_and_fetched_again(
     drive: Drive,
     address: str,
 ) -> None:
-    job = finished(alice, drive)
+    job = finished(alice, drive, simulator)
     whole = received(job).read_bytes()
     before = list(job.rows.order_by("number").values())
     url = {
@@ -241,7 +242,7 @@ def test_damaged_results_are_said_and_fetched_again(
 def test_the_command_fails_on_damaged_results_and_leaves_no_file(
     alice: User, simulator: Simulator, drive: Drive, tmp_path: Path
 ) -> None:
-    job = finished(alice, drive)
+    job = finished(alice, drive, simulator)
     whole = received(job).read_bytes()
     output = tmp_path / "out.jsonl"
     for damage in DAMAGES:
@@ -259,7 +260,7 @@ def test_the_command_fails_on_damaged_results_and_leaves_no_file(
 def test_what_goes_to_stdout_ends_with_an_error(
     alice: User, simulator: Simulator, drive: Drive, capfdbinary: pytest.CaptureFixture[bytes]
 ) -> None:
-    job = finished(alice, drive)
+    job = finished(alice, drive, simulator)
     whole = received(job).read_bytes()
     flip(received(job))
     status, why = refusal("export", job.pk, "--format", "raw", "--output", "-")
@@ -270,7 +271,7 @@ def test_what_goes_to_stdout_ends_with_an_error(
 def test_a_target_that_cannot_be_written_is_still_said(
     alice: User, simulator: Simulator, drive: Drive, tmp_path: Path
 ) -> None:
-    job = finished(alice, drive)
+    job = finished(alice, drive, simulator)
     output = tmp_path / "nowhere" / "out.jsonl"
     status, why = refusal("export", job.pk, "--format", "raw", "--output", output)
     assert status == 1 and why.startswith(f"{output} cannot be written")
@@ -279,7 +280,7 @@ def test_a_target_that_cannot_be_written_is_still_said(
 def test_what_the_provider_no_longer_has_is_said_plainly(
     alice: User, client_alice: Client, simulator: Simulator, drive: Drive
 ) -> None:
-    job = finished(alice, drive)
+    job = finished(alice, drive, simulator)
     delete(received(job))
     simulator.begin_anew()
     url = reverse("batch_raw", args=[job.pk, 1])
@@ -297,7 +298,7 @@ def test_what_the_provider_no_longer_has_is_said_plainly(
 def test_only_the_very_file_that_was_stored_takes_its_place(
     alice: User, client_alice: Client, simulator: Simulator, drive: Drive
 ) -> None:
-    job = finished(alice, drive)
+    job = finished(alice, drive, simulator)
     whole = received(job).read_bytes()
     url = reverse("batch_raw", args=[job.pk, 1])
     for kind in ("missing_line", "clean_early_end", "foreign_nonce"):
@@ -317,7 +318,7 @@ def test_only_the_very_file_that_was_stored_takes_its_place(
 def test_a_provider_that_cannot_be_asked_is_asked_until_it_can(
     alice: User, client_alice: Client, simulator: Simulator, drive: Drive
 ) -> None:
-    job = finished(alice, drive)
+    job = finished(alice, drive, simulator)
     delete(received(job))
     simulator.faults(results=[{"kind": "status_500"}] * (stored_results.TRIES + 2))
     client_alice.get(reverse("batch_raw", args=[job.pk, 1]))
@@ -327,7 +328,7 @@ def test_a_provider_that_cannot_be_asked_is_asked_until_it_can(
 def test_a_file_that_was_put_back_is_whole_again(
     alice: User, client_alice: Client, simulator: Simulator, drive: Drive
 ) -> None:
-    job = finished(alice, drive)
+    job = finished(alice, drive, simulator)
     whole = received(job).read_bytes()
     delete(received(job))
     client_alice.get(reverse("batch_raw", args=[job.pk, 1]))
@@ -453,7 +454,7 @@ def test_a_file_is_read_anew_from_a_whole_copy_only(alice: User, drive: Drive) -
 def test_damage_is_found_while_the_provider_still_has_the_results(
     alice: User, simulator: Simulator, drive: Drive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job = finished(alice, drive)
+    job = finished(alice, drive, simulator)
     flip(received(job))
     housekeeping.tidy_up()
     assert is_restored(job), "it was checked when it arrived"
@@ -468,7 +469,7 @@ def test_damage_is_found_while_the_provider_still_has_the_results(
 def test_an_hour_of_checking_has_an_end(
     alice: User, simulator: Simulator, drive: Drive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    jobs = [finished(alice, drive) for _ in range(3)]
+    jobs = [drive(confirmed(alice, ROWS)) for _ in range(3)]
     Batch.objects.update(results_checked_at=None)
     monkeypatch.setattr(stored_results, "BYTES_AN_HOUR", jobs[0].batches.get().results_bytes + 1)
     for left in (1, 0):
@@ -479,7 +480,7 @@ def test_an_hour_of_checking_has_an_end(
 def test_verify_names_every_damaged_file(
     alice: User, simulator: Simulator, drive: Drive, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    job = finished(alice, drive)
+    job = finished(alice, drive, simulator)
     assert "All 2 files are intact" in run("verify", job.pk)[1]
     flip(received(job))
     truncate(files.upload_path(job))
@@ -493,6 +494,6 @@ def test_verify_names_every_damaged_file(
 
 
 def test_it_says_it_to_programs(alice: User, simulator: Simulator, drive: Drive) -> None:
-    job = finished(alice, drive)
+    job = finished(alice, drive, simulator)
     out, _err = run("verify", job.pk, "--json")
     assert json.loads(out) == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -30,6 +31,7 @@ from jobs.worker import advance, due_times
 
 from ..conftest import Simulator
 from ..driven_jobs import Drive, confirmed
+from ..kept_jobs import kept
 from .test_submission import ROWS, foreign_batch, without_pauses
 
 HIDDEN = 600.0  # seconds: until a test says otherwise
@@ -85,7 +87,7 @@ def test_what_a_late_batch_had_finished_is_counted_to_the_token(
     alice: User, simulator: Simulator, drive: Drive
 ) -> None:
     """It has ended before it is listed: nothing can be canceled, and both are paid."""
-    job = sent_twice(alice, simulator, drive)
+    job = kept("sent twice", partial(sent_twice, alice, simulator, drive), simulator)
     job = drive(job)
     drive(job, until=has_ended)
     found, (batch,) = LateBatch.objects.get(), job.batches.all()
@@ -388,7 +390,7 @@ def test_a_batch_is_deleted_with_its_late_one_only_when_that_is_counted(
     alice: User, simulator: Simulator, drive: Drive
 ) -> None:
     """What the late one cost is not to be had once its results are gone."""
-    job = drive(sent_twice(alice, simulator, drive))
+    job = drive(kept("sent twice", partial(sent_twice, alice, simulator, drive), simulator))
     batch = job.batches.get()
     (other,) = {one["id"] for one in simulator.truth()["batches"]} - {batch.provider_id}
     # As if the watch had only just found it.
@@ -435,8 +437,12 @@ def test_after_two_days_nothing_is_looked_for_any_more(
 def asked(alice: User, simulator: Simulator, drive: Drive, settings: Any) -> Batch:
     """A batch that never arrived, and a person who is asked."""
     settings.RECONCILE_RESUBMIT = "ask"
-    simulator.faults(create=[{"kind": "drop_before"}])
-    job = drive(confirmed(alice, ROWS), until=lambda job: bool(job.held))
+
+    def make() -> Job:
+        simulator.faults(create=[{"kind": "drop_before"}])
+        return drive(confirmed(alice, ROWS), until=lambda job: bool(job.held))
+
+    job = kept("never arrived", make, simulator)
     assert "sent again" in job.held
     batch = job.batches.get()
     assert batch.asked_at

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -29,6 +30,7 @@ from jobs.worker import advance, due_times, sweep
 
 from ..conftest import Simulator, let_pass
 from ..driven_jobs import Drive, confirmed
+from ..kept_jobs import kept
 from .test_submission import ROWS, assert_sent_once, foreign_batch, without_pauses
 
 
@@ -50,10 +52,17 @@ def now_due(job: Job) -> None:
     Job.objects.update(next_action_at=now)
 
 
-def disowned(alice: User, simulator: Simulator, drive: Drive, wrong: int) -> Job:
-    """A job whose answer to the create was lost; its batch was found, and `wrong` looks at its
-    results were answered with another batch's."""
-    foreign = {"kind": "foreign_nonce", "times": wrong}
+def disowned(alice: User, simulator: Simulator, drive: Drive, more_wrong: int = 0) -> Job:
+    """A job whose answer to the create was lost; its batch was found, and the looks at its results
+    were answered with another batch's, as `more_wrong` others will be."""
+    job = kept("disowned", partial(disown, alice, simulator, drive), simulator)
+    if more_wrong:
+        simulator.faults(results=[{"kind": "foreign_nonce", "times": more_wrong}])
+    return job
+
+
+def disown(alice: User, simulator: Simulator, drive: Drive) -> Job:
+    foreign = {"kind": "foreign_nonce", "times": result_proof.TRIES}
     simulator.faults(create=[{"kind": "drop_after_accept"}], results=[foreign])
     job = confirmed(alice, ROWS)
 
@@ -143,7 +152,7 @@ def test_a_file_is_removed_only_when_a_second_look_says_that_it_is_another_batch
 def test_a_disowned_batch_whose_results_prove_it_later_is_taken_back(
     alice: User, simulator: Simulator, drive: Drive
 ) -> None:
-    job = disowned(alice, simulator, drive, wrong=result_proof.TRIES)
+    job = disowned(alice, simulator, drive)
     job = drive(job, until=without_pauses(is_finished))
     assert (job.held, job.good_count) == ("", len(ROWS))
     assert_sent_once(simulator, job)
@@ -153,7 +162,7 @@ def test_a_disowned_batch_whose_results_prove_it_later_is_taken_back(
 def test_a_disowned_batch_is_looked_at_once_more_before_its_rows_are_sent_again(
     alice: User, simulator: Simulator, drive: Drive
 ) -> None:
-    job = disowned(alice, simulator, drive, wrong=result_proof.TRIES)
+    job = disowned(alice, simulator, drive)
     assert unknown_batches.send_again(job.batches.get(), alice)
     job = drive(job)
     assert_sent_once(simulator, job)
@@ -163,7 +172,7 @@ def test_a_disowned_batch_that_proves_to_be_ours_after_all_rows_were_sent_again_
     alice: User, simulator: Simulator, drive: Drive
 ) -> None:
     """One more wrong answer, at the last look before sending."""
-    job = disowned(alice, simulator, drive, wrong=result_proof.TRIES + 1)
+    job = disowned(alice, simulator, drive, more_wrong=1)
     assert unknown_batches.send_again(job.batches.get(), alice)
     job = drive(job)
     assert simulator.truth()["posts"] == 2
@@ -182,7 +191,7 @@ def test_a_disowned_batch_that_proves_to_be_ours_after_all_rows_were_sent_again_
 def test_a_disowned_batch_is_looked_at_ever_more_seldom(
     alice: User, simulator: Simulator, drive: Drive
 ) -> None:
-    job = disowned(alice, simulator, drive, wrong=1000)
+    job = disowned(alice, simulator, drive, more_wrong=1000)
     batch, asked = job.batches.get(), []
     real = client.result_blocks
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.db import connection, transaction
@@ -31,6 +32,7 @@ from jobs.worker import advance, due_times, sent_jobs, sweep
 
 from ..conftest import Simulator, change_job, put_off_look, send_again
 from ..driven_jobs import RECIPE, Drive, draft, joined, priced
+from ..kept_jobs import kept
 
 ROWS = [[f"n{n}", "x"] for n in range(50)]
 
@@ -41,7 +43,7 @@ def with_a_key(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.PRACTICE, settings.ANTHROPIC_API_KEY = False, "good key"
     settings.SUBMIT_DEADLINE_SECONDS = 1
     settings.RECONCILE_GRACE_SECONDS = 1
-    settings.BATCH_MAX_REQUESTS = 20
+    settings.BATCH_MAX_REQUESTS = 30  # two batches
     monkeypatch.setattr(sent_jobs, "PAUSE_OF_A_BATCH", timedelta(seconds=0.1))
 
 
@@ -68,6 +70,27 @@ def confirm(job: Job, alice: User) -> None:
 
 def sent(number: int) -> Callable[[Job], bool]:
     return lambda job: job.batches.exclude(provider_id=None).count() >= number
+
+
+def all_sent(job: Job) -> bool:
+    return job.state in (Job.State.WORKING, Job.State.FINISHED)
+
+
+def sent_since(alice: User, simulator: Simulator, drive: Drive, was_confirmed: bool = True) -> Job:
+    """A job as it is in a backup, from before its batches were sent."""
+
+    def make() -> Job:
+        job = draft(alice, ROWS)
+        if was_confirmed:
+            confirm(job, alice)
+        with a_backup_that_comes_back():
+            if not was_confirmed:
+                confirm(job, alice)
+            drive(job, until=all_sent)
+        return job
+
+    facts = was_confirmed, settings.BATCH_MAX_REQUESTS, settings.PRACTICE
+    return kept(f"sent since the backup {facts}", make, simulator)
 
 
 def refused(job: Job) -> bool:
@@ -102,24 +125,25 @@ def test_a_job_that_went_out_after_the_backup_gets_its_batches_back(
     assert not Batch.objects.exists()
     assert_nothing_is_sent(simulator, drive)
     report = recovery.restore()
-    assert len(report) == 3
+    assert len(report) == 2
     assert all("found at Anthropic" in line for line in report)
     assert not SiteState().why_not_sending
     assert_whole(drive(job), simulator)
-    assert simulator.truth()["posts"] == 3
+    assert simulator.truth()["posts"] == 2
 
 
 def test_a_backup_from_the_middle_of_sending(
-    alice: User, simulator: Simulator, drive: Drive, monkeypatch: pytest.MonkeyPatch
+    alice: User, simulator: Simulator, drive: Drive, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One batch is known, one is planned, and of one there is nothing in the database."""
+    settings.BATCH_MAX_REQUESTS = 20
     monkeypatch.setattr(advance, "TURN", -due_times.SAFETY)  # one step a sweep
     job = draft(alice, ROWS)
     confirm(job, alice)
     drive(job, until=sent(1))
     drive(job, until=lambda job: job.batches.filter(state=Batch.State.PLANNED).exists())
     with a_backup_that_comes_back():
-        drive(job)
+        drive(job, until=all_sent)
     assert_nothing_is_sent(simulator, drive)
     assert len(recovery.restore()) == 2
     assert_whole(drive(job), simulator)
@@ -134,15 +158,15 @@ def test_a_job_that_is_a_draft_again_keeps_what_was_sent_and_sends_no_more(
     job = draft(alice, ROWS)
     with a_backup_that_comes_back():
         confirm(job, alice)
-        drive(job, until=sent(2))
+        drive(job, until=sent(1))
     change_job(job, prompt="Another prompt: {{name}}")
     recovery.restore()
     job = drive(job)
-    in_two_batches = sum(job.batches.values_list("size", flat=True))
-    assert 0 < in_two_batches < len(ROWS)
-    assert job.outcome_count(Outcome.GOOD) == in_two_batches
-    assert job.outcome_count(Outcome.CANCELED) == len(ROWS) - in_two_batches
-    assert simulator.truth()["posts"] == 2
+    in_one_batch = sum(job.batches.values_list("size", flat=True))
+    assert 0 < in_one_batch < len(ROWS)
+    assert job.outcome_count(Outcome.GOOD) == in_one_batch
+    assert job.outcome_count(Outcome.CANCELED) == len(ROWS) - in_one_batch
+    assert simulator.truth()["posts"] == 1
     assert not any(batch["cancel_requested"] for batch in simulator.truth()["batches"])
 
 
@@ -154,7 +178,7 @@ def test_what_was_sent_of_a_draft_is_not_canceled_while_it_runs(
     job = draft(alice, ROWS)
     with a_backup_that_comes_back():
         confirm(job, alice)
-        drive(job, until=sent(3))
+        drive(job, until=sent(2))
     recovery.restore()
     for _ in range(3):
         put_off_look(0)
@@ -171,7 +195,7 @@ def test_the_worker_never_sees_a_part_of_a_restored_job(
     job = draft(alice, ROWS)
     with transaction.atomic():
         confirm(job, alice)
-        drive(job)
+        drive(job, until=all_sent)
         transaction.set_rollback(True)
 
     def look() -> tuple[str, int]:
@@ -190,8 +214,8 @@ def test_the_worker_never_sees_a_part_of_a_restored_job(
     monkeypatch.setattr(restored_batches, "settle", looked_at)
     with ThreadPoolExecutor(1) as thread:
         recovery.restore()
-        assert seen == [(Job.State.DRAFT, 0)] * 3
-        assert thread.submit(look).result() == (Job.State.CANCELING, 3)
+        assert seen == [(Job.State.DRAFT, 0)] * 2
+        assert thread.submit(look).result() == (Job.State.CANCELING, 2)
     assert_whole(drive(job), simulator)
 
 
@@ -199,15 +223,12 @@ def test_the_worker_never_sees_a_part_of_a_restored_job(
 def test_a_job_that_was_confirmed_again_after_the_backup_is_not_sent_again(
     alice: User, simulator: Simulator, drive: Drive
 ) -> None:
-    job = draft(alice, ROWS)
-    with a_backup_that_comes_back():
-        confirm(job, alice)
-        drive(job)
+    job = sent_since(alice, simulator, drive, was_confirmed=False)
     confirm(job, alice)
     assert_nothing_is_sent(simulator, drive)
     recovery.restore()
     assert_whole(drive(job), simulator)
-    assert simulator.truth()["posts"] == 3
+    assert simulator.truth()["posts"] == 2
 
 
 @pytest.mark.no_database
@@ -218,7 +239,7 @@ def test_a_job_that_was_confirmed_again_with_another_prompt_sends_no_more(
     job = draft(alice, ROWS)
     with a_backup_that_comes_back():
         confirm(job, alice)
-        drive(job, until=sent(2))
+        drive(job, until=sent(1))
     assert drafts.save_recipe(
         job, Recipe("Another prompt: {{name}}", "", RECIPE.model, 300), job.owner
     )
@@ -226,12 +247,12 @@ def test_a_job_that_was_confirmed_again_with_another_prompt_sends_no_more(
     assert_nothing_is_sent(simulator, drive)
     recovery.restore()
     job = drive(job)
-    in_two_batches = simulator.truth()["accepted_rows"]
-    assert job.outcome_count(Outcome.GOOD) == in_two_batches
-    assert job.outcome_count(Outcome.CANCELED) == len(ROWS) - in_two_batches > 0
+    in_one_batch = simulator.truth()["accepted_rows"]
+    assert job.outcome_count(Outcome.GOOD) == in_one_batch
+    assert job.outcome_count(Outcome.CANCELED) == len(ROWS) - in_one_batch > 0
     assert not any("Another prompt" in line[2] for line in joined(job))
     assert job.events.filter(text__contains="another prompt or model").count() == 1
-    assert simulator.truth()["posts"] == 2
+    assert simulator.truth()["posts"] == 1
 
 
 @pytest.mark.no_database
@@ -252,7 +273,7 @@ def test_rows_that_were_stopped_although_they_had_been_sent_get_their_answers(
             patch.setattr(advance, "TURN", -due_times.SAFETY)
             drive(job, until=lambda job: job.batches.filter(attempts=0).exists())
     with a_backup_that_comes_back():
-        drive(job)
+        drive(job, until=all_sent)
     with without_the_journal(settings):
         assert submissions.stop_job(job, alice)
         job = drive(job)
@@ -261,7 +282,7 @@ def test_rows_that_were_stopped_although_they_had_been_sent_get_their_answers(
     assert all("found at Anthropic" in line for line in recovery.restore())
     assert Job.objects.get(pk=job.pk).state == Job.State.CANCELING
     assert_whole(drive(job), simulator)
-    assert simulator.truth()["posts"] == 3
+    assert simulator.truth()["posts"] == 2
 
 
 @pytest.mark.no_database
@@ -275,12 +296,12 @@ def test_a_submission_without_an_answer_in_the_journal_is_looked_for(
         patch.setattr(
             journal, "write", lambda kind, **facts: kind == "intent" and write(kind, **facts)
         )
-        drive(job, until=sent(3))
+        drive(job, until=sent(2))
     report = recovery.restore()
     assert all("being looked for" in line for line in report)
     assert_whole(drive(job), simulator)
-    assert simulator.truth()["posts"] == 3
-    assert job.batches.filter(recovered=True).count() == 3
+    assert simulator.truth()["posts"] == 2
+    assert job.batches.filter(recovered=True).count() == 2
 
 
 @pytest.mark.no_database
@@ -296,7 +317,7 @@ def test_rows_that_were_sent_again_after_the_backup_are_not_sent_a_third_time(
     simulator.reset()
     with a_backup_that_comes_back():
         assert send_again(job, alice) == expired
-        drive(job)
+        drive(job, until=all_sent)
     assert send_again(Job.objects.get(pk=job.pk), alice) == expired
     assert_nothing_is_sent(simulator, drive)
     assert all("found at Anthropic" in line for line in recovery.restore())
@@ -320,7 +341,7 @@ def test_rows_that_were_sent_twice_since_the_backup_come_back_one_after_the_othe
         expired = drive(job).outcome_count(Outcome.EXPIRED)
         simulator.reset()
         assert send_again(Job.objects.get(pk=job.pk), alice) == expired
-        drive(job)
+        drive(job, until=all_sent)
     first, second, _ = recovery.restore()
     assert "found at Anthropic" in first
     assert "an earlier batch of these rows comes first" in second
@@ -341,7 +362,7 @@ def test_a_batch_with_gaps_everywhere_gets_its_rows_back(
     job = draft(alice, rows, Recipe("{{text}}", "", RECIPE.model, 300))
     confirm(job, alice)
     with a_backup_that_comes_back():
-        drive(job)
+        drive(job, until=all_sent)
     assert_nothing_is_sent(simulator, drive)
     assert recovery.ask()
     sweep.sweep()
@@ -434,7 +455,7 @@ def test_what_was_refused_goes_on_with_the_next_attempt(
     (line,) = recovery.restore()
     assert "refused" in line
     with a_backup_that_comes_back():
-        drive(job)
+        drive(job, until=all_sent)
     assert_nothing_is_sent(simulator, drive)
     (line,) = recovery.restore()
     assert "found at Anthropic" in line
@@ -459,7 +480,7 @@ def test_a_job_that_the_database_does_not_have_is_named_with_its_batches(
     with a_backup_that_comes_back():
         job = draft(alice, ROWS)
         confirm(job, alice)
-        drive(job)
+        drive(job, until=all_sent)
         ids = list(job.batches.values_list("provider_id", flat=True))
     other = draft(alice, ROWS)  # another file, perhaps with the number of the lost job
     Job.objects.filter(pk=other.pk).update(upload_sha256="another")
@@ -469,7 +490,7 @@ def test_a_job_that_the_database_does_not_have_is_named_with_its_batches(
     assert all(str(id) in report for id in ids)
     assert "is not in the database" in report
     drive(other)
-    assert simulator.truth()["posts"] == 6, "another job is sent like any other"
+    assert simulator.truth()["posts"] == 4, "another job is sent like any other"
 
 
 def confirm_anew(job: Job, alice: User) -> None:
@@ -483,10 +504,7 @@ def confirm_anew(job: Job, alice: User) -> None:
 def test_while_the_provider_cannot_be_asked_nothing_changes(
     alice: User, simulator: Simulator, drive: Drive
 ) -> None:
-    job = draft(alice, ROWS)
-    confirm(job, alice)
-    with a_backup_that_comes_back():
-        drive(job)
+    job = sent_since(alice, simulator, drive)
     assert_nothing_is_sent(simulator, drive)
     simulator.faults(list=[{"kind": "status", "status": 500}])
     assert recovery.ask()
@@ -502,10 +520,7 @@ def test_while_the_provider_cannot_be_asked_nothing_changes(
 def test_an_administrator_hears_of_whatever_goes_wrong(
     alice: User, simulator: Simulator, drive: Drive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job = draft(alice, ROWS)
-    confirm(job, alice)
-    with a_backup_that_comes_back():
-        drive(job)
+    job = sent_since(alice, simulator, drive)
     assert_nothing_is_sent(simulator, drive)
     assert recovery.ask()
     with monkeypatch.context() as patch:
@@ -522,15 +537,12 @@ def test_an_administrator_hears_of_whatever_goes_wrong(
 def test_from_the_shell(
     alice: User, simulator: Simulator, drive: Drive, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    job = draft(alice, ROWS)
-    confirm(job, alice)
-    with a_backup_that_comes_back():
-        drive(job)
+    job = sent_since(alice, simulator, drive)
     simulator.faults(list=[{"kind": "status", "status": 500}])
     with pytest.raises(SystemExit, match="1"):
         call_command("job", "reconcile")
     call_command("job", "reconcile")
-    assert capsys.readouterr().out.count("found at Anthropic") == 3
+    assert capsys.readouterr().out.count("found at Anthropic") == 2
     call_command("job", "reconcile")
     assert "nothing to do" in capsys.readouterr().err
     assert_whole(drive(job), simulator)
@@ -562,10 +574,7 @@ def test_damaged_lines_of_the_journal_are_skipped_and_said_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr(journal, "_warned", set())
-    job = draft(alice, ROWS)
-    confirm(job, alice)
-    with a_backup_that_comes_back():
-        drive(job)
+    job = sent_since(alice, simulator, drive)
     damaged = [
         "17",
         '{"kind": "intent"}',
@@ -576,7 +585,7 @@ def test_damaged_lines_of_the_journal_are_skipped_and_said_once(
     path = Path(settings.DATA_DIR, "journal.jsonl")
     lines = "\n".join([*damaged, path.read_text()])
     path.write_text(lines, errors="surrogateescape")
-    assert unknown_submissions.submissions_unknown() == 3
+    assert unknown_submissions.submissions_unknown() == 2
     recovery.restore()
     assert unknown_submissions.submissions_unknown() == 0
     said = [record for record in caplog.records if "is skipped" in record.getMessage()]
@@ -606,10 +615,7 @@ def test_an_answer_whose_intent_is_damaged_is_named(
 def test_an_older_journal_without_recipes_is_good_enough(
     alice: User, simulator: Simulator, drive: Drive, settings: Any
 ) -> None:
-    job = draft(alice, ROWS)
-    confirm(job, alice)
-    with a_backup_that_comes_back():
-        drive(job)
+    job = sent_since(alice, simulator, drive)
     path = Path(settings.DATA_DIR, "journal.jsonl")
     entries = [json.loads(line) for line in path.read_text().splitlines()]
     for entry in entries:
@@ -624,10 +630,7 @@ def test_practice_is_never_held_up(
     alice: User, simulator: Simulator, drive: Drive, settings: Any
 ) -> None:
     settings.PRACTICE = True
-    job = draft(alice, ROWS)
-    confirm(job, alice)
-    with a_backup_that_comes_back():
-        drive(job)
+    sent_since(alice, simulator, drive)
     settings.PRACTICE = False
     assert unknown_submissions.submissions_unknown() == 0
 
@@ -635,11 +638,8 @@ def test_practice_is_never_held_up(
 def test_in_practice_nothing_is_looked_for_and_with_a_key_it_is_again(
     alice: User, simulator: Simulator, drive: Drive, settings: Any
 ) -> None:
-    job = draft(alice, ROWS)
-    with a_backup_that_comes_back():
-        confirm(job, alice)
-        drive(job)
-    assert unknown_submissions.submissions_unknown() == 3
+    job = sent_since(alice, simulator, drive, was_confirmed=False)
+    assert unknown_submissions.submissions_unknown() == 2
     settings.PRACTICE = True
     assert unknown_submissions.submissions_unknown() == 0
     assert not recovery.ask()
@@ -647,4 +647,4 @@ def test_in_practice_nothing_is_looked_for_and_with_a_key_it_is_again(
     assert "practice" in line and not Batch.objects.exists()
     assert Row.objects.filter(job=job, outcome=Outcome.WAITING).count() == len(ROWS)
     settings.PRACTICE = False
-    assert unknown_submissions.submissions_unknown() == 3
+    assert unknown_submissions.submissions_unknown() == 2

@@ -22,9 +22,11 @@ from ..driven_jobs import Drive, draft
 from .test_recovery import (
     ROWS,
     a_backup_that_comes_back,
+    all_sent,
     assert_nothing_is_sent,
     assert_whole,
     confirm,
+    sent_since,
     with_a_key,
     without_the_journal,
 )
@@ -68,23 +70,17 @@ def test_a_restore_that_dies_between_two_slices_is_gone_on_with(
     after: int,
     confirmed: bool,
 ) -> None:
-    job = draft(alice, ROWS)
-    if confirmed:
-        confirm(job, alice)
-    with a_backup_that_comes_back():
-        if not confirmed:
-            confirm(job, alice)
-        drive(job)
+    job = sent_since(alice, simulator, drive, was_confirmed=confirmed)
     restore_and_die(monkeypatch, after)
     state, had = Job.objects.get(pk=job.pk).state, Row.objects.exclude(batch=None).count()
     assert state == (Job.State.SUBMITTING if confirmed else Job.State.DRAFT)
-    assert had == sum(_slices_of(18, 17, 15)[:after])
+    assert had == sum(_slices_of(26, 24)[:after])
     assert_nothing_is_sent(simulator, drive)
     assert Row.objects.exclude(batch=None).count() == had, "nobody takes them, nobody empties it"
     assert set(Batch.objects.values_list("state", flat=True)) == {Batch.State.RESTORING}
     recovery.restore()
     assert_whole(drive(job), simulator)
-    assert simulator.truth()["posts"] == 3
+    assert simulator.truth()["posts"] == 2
 
 
 def _slices_of(*sizes: int) -> list[int]:
@@ -104,7 +100,7 @@ def test_nothing_is_lost_when_it_dies_while_rows_come_back_that_had_an_answer(
     simulator.reset()
     with a_backup_that_comes_back():
         assert send_again(job, alice) == expired
-        drive(job)
+        drive(job, until=all_sent)
     for _ in range(2):
         restore_and_die(monkeypatch, 1)
     recovery.restore()
@@ -123,10 +119,7 @@ def test_a_job_that_was_stopped_stays_stopped_when_its_restore_dies(
 ) -> None:
     """Its stopped rows wait again by then, so they do not say any more that it was stopped."""
     settings.BATCH_MAX_REQUESTS = 100
-    job = draft(alice, ROWS)
-    confirm(job, alice)
-    with a_backup_that_comes_back():
-        drive(job)
+    job = sent_since(alice, simulator, drive)
     with without_the_journal(settings):
         assert submissions.stop_job(job, alice)
         drive(job)
@@ -143,7 +136,7 @@ def test_a_process_that_is_killed_between_two_slices(
     job = draft(alice, ROWS)
     with transaction.atomic():
         confirm(job, alice)
-        drive(job)
+        drive(job, until=all_sent)
         transaction.set_rollback(True)
     connections.close_all()
     child = os.fork()
@@ -164,11 +157,11 @@ def test_a_process_that_is_killed_between_two_slices(
             os._exit(1)  # it was to be killed
     _pid, status = os.waitpid(child, 0)
     assert os.WIFSIGNALED(status)
-    assert Row.objects.exclude(batch=None).count() == sum(_slices_of(18, 17, 15)[:4])
+    assert Row.objects.exclude(batch=None).count() == sum(_slices_of(26, 24)[:4])
     assert_nothing_is_sent(simulator, drive)
     recovery.restore()
     assert_whole(drive(job), simulator)
-    assert simulator.truth()["posts"] == 3
+    assert simulator.truth()["posts"] == 2
 
 
 def test_no_transaction_changes_more_rows_than_a_slice(
@@ -179,10 +172,7 @@ def test_no_transaction_changes_more_rows_than_a_slice(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     settings.BATCH_MAX_REQUESTS = 100
-    job = draft(alice, ROWS)
-    confirm(job, alice)
-    with a_backup_that_comes_back():
-        drive(job)
+    job = sent_since(alice, simulator, drive)
     changed: list[int] = []  # rows, of each transaction
     statements: list[int] = []
     inside = [False]
@@ -231,7 +221,7 @@ def test_a_job_that_cannot_be_restored_does_not_stop_the_others(
         confirm(job, alice)
     with a_backup_that_comes_back():
         for job in jobs:
-            drive(job)
+            drive(job, until=all_sent)
     give_back = restored_rows.give_rows_back
 
     def fail_first(job: Job, *args: Any) -> bool:
@@ -256,10 +246,7 @@ def test_rows_that_are_not_free_are_not_sent_again(
 ) -> None:
     """One of them waits in a batch that is over, which nothing here does."""
     settings.BATCH_MAX_REQUESTS = 100
-    job = draft(alice, ROWS)
-    confirm(job, alice)
-    with a_backup_that_comes_back():
-        drive(job)
+    job = sent_since(alice, simulator, drive)
     over = Batch.objects.create(
         job=job, number=9, size=1, nonce="other0", state=Batch.State.LOST, body_bytes=0
     )
@@ -285,10 +272,7 @@ def test_a_batch_that_is_planned_meanwhile_is_taken_back_by_the_next_look(
 ) -> None:
     """A worker that had begun to plan before anybody knew that the database is old."""
     settings.BATCH_MAX_REQUESTS = 100
-    job = draft(alice, ROWS)
-    confirm(job, alice)
-    with a_backup_that_comes_back():
-        drive(job)
+    job = sent_since(alice, simulator, drive)
     begin = restored_rows._begin
 
     def plan_first(*args: Any) -> Batch:
@@ -317,10 +301,7 @@ def test_without_the_journal_a_batch_that_is_half_restored_asks_for_a_person(
     settings: Any,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    job = draft(alice, ROWS)
-    confirm(job, alice)
-    with a_backup_that_comes_back():
-        drive(job)
+    job = sent_since(alice, simulator, drive)
     restore_and_die(monkeypatch, 4)
     JournalState.row().update(ahead=0, checked=0)
     with without_the_journal(settings):
@@ -329,7 +310,7 @@ def test_without_the_journal_a_batch_that_is_half_restored_asks_for_a_person(
         assert submissions.stop_job(held, alice)
         job = drive(job)
         assert job.outcome_count(Outcome.CANCELED) == len(ROWS)
-        assert simulator.truth()["posts"] == 3
+        assert simulator.truth()["posts"] == 2
     assert all("found at Anthropic" in line for line in recovery.restore())
     assert_whole(drive(job), simulator)
 

@@ -19,7 +19,7 @@ from jobs.rules.recipes import Recipe
 pytestmark = pytest.mark.no_database
 
 RECIPE = Recipe("Say: {{text}}", "", "claude-haiku-4-5", 1_000)
-ROWS = 5_000
+ROWS = 1_000
 
 
 def earlier(mean: float = 100, deviation: float = 30, cut_off: int = 0) -> EarlierJob:

@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ from ..cli.test_job_command import refusal, run
 from ..conftest import Simulator, send_again, sent
 from ..driven_jobs import Drive
 from ..ingest.test_corrections import as_csv, is_read, problem_file, table_of
+from ..kept_jobs import kept
 from ..pages import squeezed
 
 # What is in a file, and what is said of it, is the same on each database.
@@ -69,6 +71,10 @@ def make(alice: User, drive: Drive, simulator: Simulator) -> Callable[..., Job]:
 @pytest.fixture
 def job(make_job: Callable[..., Job], alice: User, drive: Drive, simulator: Simulator) -> Job:
     """That of UPLOAD, stored as if its file had been read."""
+    return kept("of corrected files", partial(send, make_job, alice, drive), simulator)
+
+
+def send(make_job: Callable[..., Job], alice: User, drive: Drive) -> Job:
     columns, *rows = csv.reader(io.StringIO(UPLOAD))
     outcomes: list[Any] = [Outcome.WAITING] * len(rows)
     outcomes[4] = {"outcome": "left_out", "cause": "left_out", "problem": "A cell is missing."}

@@ -99,6 +99,12 @@ class FaultHandler(FaultReplier, Handler):
                 self.server.store.forget_all()
                 self.server.revoked, self.server.calls = set(), defaultdict(set)
                 self.send_json(faults.state())
+            case ("POST", "/_keep"):
+                self.server.store.keep(body.decode())
+                self.send_json({})
+            case ("POST", "/_bring_back"):
+                self.server.store.bring_back(body.decode())
+                self.send_json({})
             case ("POST", "/_revoke"):
                 self.server.revoked = set(json.loads(body))
                 self.send_json(faults.state())

@@ -6,6 +6,7 @@ import threading
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from jobs.simulator.batches import Batch
 from jobs.simulator.clock import MICROSECONDS, real_now
@@ -33,6 +34,7 @@ _NEW_BATCHES = """
 SELECT id FROM batch JOIN accepted ON batch_id = id WHERE at > ? AND NOT deleted ORDER BY position
 """
 _FOREIGN_NONCE = "ffffff"
+_KEPT = ("batch", "accepted", "received")
 
 
 class FaultStore(Store):
@@ -45,6 +47,7 @@ class FaultStore(Store):
         # Which workspace each batch is of, and how a thread knows the one of its request.
         self._workspaces: dict[str, str] = {}
         self._thread = threading.local()
+        self._kept: dict[str, tuple[dict[str, list[tuple[Any, ...]]], dict[Path, bytes]]] = {}
         super().__init__(directory, seconds=seconds)
         self.database.executescript(_TABLES)
 
@@ -193,3 +196,27 @@ class FaultStore(Store):
         for folder in (self.incoming, self.bodies, self.results):
             for path in folder.iterdir():
                 path.unlink(missing_ok=True)
+
+    def keep(self, name: str) -> None:
+        """Remember the batches there are."""
+        with self.lock:
+            rows = {
+                table: [tuple(row) for row in self.database.execute(f"SELECT * FROM {table}")]  # noqa: S608
+                for table in _KEPT
+            }
+        folders = (self.bodies, self.results)
+        files = {path: path.read_bytes() for folder in folders for path in folder.iterdir()}
+        self._kept[name] = rows, files
+
+    def bring_back(self, name: str) -> None:
+        """These batches instead of all others."""
+        self.forget_all()
+        rows, files = self._kept[name]
+        for path, content in files.items():
+            path.write_bytes(content)
+        with self.transaction() as database:
+            for table, found in rows.items():
+                database.execute(f"DELETE FROM {table}")  # noqa: S608 - a name of ours
+                for row in found:
+                    marks = ", ".join("?" * len(row))
+                    database.execute(f"INSERT INTO {table} VALUES ({marks})", row)  # noqa: S608

@@ -179,8 +179,8 @@ MUTANTS = (
     # --- People ---
     CodeMutant(
         "anybody sees any job",
-        "    seen = Job.objects.visible_to(request.user)",
-        "    seen = Job.objects.all()",
+        "get_object_or_404(Job.objects.visible_to(request.user), pk=pk)",
+        "get_object_or_404(Job, pk=pk)",
         ("tests/web/test_security.py",),
     ),
     CodeMutant(

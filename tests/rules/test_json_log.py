@@ -89,7 +89,7 @@ def test_a_request_is_followed_from_the_page_to_the_worker(
     assert answer.status_code == 302 and answer.headers["X-Request-ID"] == "proxy-0123456789"
     assert nudge.call_args.args == (job.pk, "proxy-0123456789")
 
-    def step(pk: int, _slot: object) -> None:
+    def step(pk: int, *_: object) -> None:
         job_log.write(pk, "Stopped.")
 
     with mock.patch.object(advance, "_advance", step):

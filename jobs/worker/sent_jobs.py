@@ -181,7 +181,7 @@ def _step_of_sending(job: Job, batches: list[Batch], lease: Lease) -> timedelta:
             is_pilot = Pilot.objects.open().filter(job=job).exists()
             what = "The pilot" if is_pilot else "Everything"
             job_log.write(job.pk, f"{what} has been sent.")
-        tally.count_up(job)
+        tally.count_in_turn(job.pk)
         return NOW
     batch = planned[0]
     if wait := time_left(batch):

@@ -100,14 +100,18 @@ from . import forking, kept_jobs
 from .running import MIGRATED, SECONDS
 
 PASSWORD = "correct horse"
-# Files of few tests that take long each.
+# Files whose tests wait for processes or for each other, and others that take long.
 LONGEST_FIRST = (
-    "test_torture",
-    "test_crashes",
     "test_serve",
+    "test_crashes",
+    "test_torture",
+    "test_restores",
+    "test_migrations",
     "test_upgrades",
     "test_copies",
-    "test_restores",
+    "test_open_pages",
+    "test_bounds",
+    "test_collection",
     "test_pilots",
     "test_late",
     "test_submission",

@@ -208,7 +208,7 @@ def test_a_large_file_goes_in_parts_that_are_proven(
     storage = Storage(copies.place())
     assert storage.fetch(key_of(large), target, large.results_sha256) == len(content)
     # One that is not what its hash says never gets its name there.
-    files.results_path(large).write_bytes(content[:-1] + b"!")
+    files.results_path(large).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     with pytest.raises(object_storage.Failed, match=re.escape(object_storage.CHANGED)):
         other = files.results_path(large)
         storage.copy("results/other", other, len(content), large.results_sha256)

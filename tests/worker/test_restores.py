@@ -457,9 +457,9 @@ def test_a_site_that_is_killed_and_restored_twice_pays_for_nothing_twice(
     assert "Nothing was changed" in machine.manage("restore", tmp_path / "b", status=1)
 
     machine.script(SEND_NOW)
-    # Without the answer, the site would wait for the deadline before it looks for the batch.
-    taken = "SELECT provider_id FROM jobs_batch WHERE provider_id IS NOT NULL"
-    wait_for(lambda: machine.query(taken) != [], "the provider's answer")
+    # Without the answer in its journal, it would wait for the deadline before it looks.
+    written, answered = tmp_path / "data" / "journal.jsonl", '"provider_id": "msgbatch_'
+    wait_for(lambda: answered in written.read_text(), "the provider's answer")
     site.lose_power()
     # A worker that is killed while it writes leaves the log of its last transactions.
     assert machine.script(WRITE_AND_DIE) == -signal.SIGKILL

@@ -26,12 +26,12 @@ class Lease:
     owner: str
     until: datetime  # what `claim` wrote into `next_action_at` as well
     _renewed: clock.Countdown = field(default_factory=lambda: clock.Countdown(RENEW_SECONDS))
-    # Looked after with each `renew`: what may be over while something else is done for the job.
-    look_after: Callable[[], object] | None = None
+    # Called by each `renew`, to check on what goes on beside the work that renews the lease.
+    look_after: Callable[[], None] | None = None
 
     def renew(self) -> None:
         """Keep the lease; call it often, outside transactions: it writes every ten seconds. Raises
-        LeaseLost, and what `look_after` raises."""
+        LeaseLost."""
         if self.look_after:
             self.look_after()
         if not self._renewed.is_over:

@@ -54,8 +54,8 @@ POST_SECONDS, POST_BYTES_A_SECOND = 180.0, 20_000
 # Until one looks again whether another batch of the same size is settled.
 WAIT_FOR_SIZE = timedelta(seconds=15)
 
-# Does something else for the job while a batch goes out, until what it is given says that this is
-# over.
+# Does other work for the job while a batch goes out. The function that it gets says whether the
+# batch is out.
 Meanwhile = Callable[[Callable[[], bool]], None]
 
 
@@ -192,14 +192,16 @@ def _post(
 def _send_beside(
     batch: Batch, lease: Lease, send: Callable[[], BatchInfo], meanwhile: Meanwhile
 ) -> timedelta:
-    """Send in a thread of its own, without the database, while this one does something else. The
-    answer is stored as soon as it is there, and whatever becomes of that."""
-    waits: list[timedelta] = []
+    """Send in a thread of its own, which does not use the database, while this one does something
+    else. The answer is stored as soon as it is there, even if `meanwhile` goes on or fails."""
+    stored: Future[timedelta] = Future()
 
     def store_if_there(answer: Future[BatchInfo]) -> None:
-        if answer.done() and lease.look_after:
-            lease.look_after = None  # once, also if it fails: then the batch is in doubt
-            waits.append(_store_answer(batch, answer.result))
+        if answer.done() and not stored.done():
+            try:
+                stored.set_result(_store_answer(batch, answer.result))
+            except Exception as error:  # noqa: BLE001 - raised below, as it is not about `meanwhile`
+                stored.set_exception(error)
 
     with ThreadPoolExecutor(1) as thread:
         answer = thread.submit(copy_context().run, send)
@@ -207,9 +209,11 @@ def _send_beside(
         try:
             meanwhile(answer.done)
         finally:
+            lease.look_after = None
             wait([answer])
             store_if_there(answer)
-    return waits[0]
+            pause = stored.result()
+    return pause
 
 
 def _store_answer(batch: Batch, get: Callable[[], BatchInfo]) -> timedelta:

@@ -161,7 +161,8 @@ def test_an_answer_that_the_journal_does_not_take_is_not_stored_twice(
     def collect(_original: Collect, may_end: threading.Event) -> Collect:
         def go_on(_batch: Batch, lease: Lease) -> None:
             may_end.set()
-            wait_for(lambda: not renewed(lease), "an error")
+            wait_for(lambda: renewed(lease) and stored == ["intent", "outcome"], "the answer")
+            lease.renew()
 
         return go_on
 

@@ -179,8 +179,8 @@ MUTANTS = (
     # --- People ---
     CodeMutant(
         "anybody sees any job",
-        "get_object_or_404(Job.objects.visible_to(request.user), pk=pk)",
-        "get_object_or_404(Job, pk=pk)",
+        "    seen = Job.objects.visible_to(request.user)",
+        "    seen = Job.objects.all()",
         ("tests/web/test_security.py",),
     ),
     CodeMutant(

@@ -7,11 +7,12 @@ from functools import wraps
 from typing import Any, TypeVar, cast
 
 from django.contrib.auth.models import User
+from django.db.models import Exists, OuterRef
 from django.http import Http404, HttpRequest
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
 
-from ...models import Job, is_administrator, only_reads, sees_everything
+from ...models import Job, is_administrator, sees_everything
 from ...models.privacy import masked_columns
 from ...rules import log_context
 from ...spending import caps
@@ -74,21 +75,13 @@ def is_seen(request: HttpRequest, pk: int) -> bool:
 
 def _seen_job(request: HttpRequest, pk: int) -> Job:
     log_context.add(job=pk)
-    job = get_object_or_404(Job.objects.visible_to(request.user), pk=pk)
-    job.may_work = _may_work(person(request), job)
+    workable = Job.objects.workable_by(request.user).filter(pk=OuterRef("pk"))
+    seen = Job.objects.visible_to(request.user)
+    job = get_object_or_404(seen.annotate(is_workable=Exists(workable)), pk=pk)
+    job.may_work = job.is_workable  # type: ignore[attr-defined]  # of this query
     request.reads_only = not job.may_work  # type: ignore[attr-defined]  # for base.html
     job.masked = masked_columns(request.user, job)
     return job
-
-
-def _may_work(user: User, job: Job) -> bool:
-    """Whether `user`, who sees the job, may change it: as `workable_by`, which is asked only about
-    the jobs of others."""
-    if only_reads(user):
-        return False
-    if is_administrator(user) or job.owner_id == user.pk:
-        return True
-    return Job.objects.workable_by(user).filter(pk=job.pk).exists()
 
 
 def person(request: HttpRequest) -> User:

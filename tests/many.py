@@ -70,12 +70,13 @@ class Touched:
 
     statements: int = 0
     rows: int = 0  # that the largest transaction changed, of what grows with a job
-    steps: int = 0  # thousands, or `every`, of SQLite in the longest transaction: what it looked at
+    steps: int = 0  # of SQLite in the longest transaction, in units of `every`: what it looked at
 
 
 @contextmanager
 def touched(every: int = 1_000) -> Iterator[Touched]:
-    """Count statements, and what the transactions within the block touch; steps in so many."""
+    """Count statements, and what the transactions of the block touch. Its `steps` are in units of
+    `every`."""
     found, rows, steps = Touched(), 0, 0
 
     def watch(execute: Any, sql: str, params: Any, many: bool, context: dict[str, Any]) -> Any:

@@ -327,7 +327,7 @@ def blocks_of(page: str, kind: str) -> list[str]:
 def program(name: str) -> str:
     path = shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin")
     if path is None:
-        pytest.skip(f"{name} is not installed, so nobody but a reader has looked at its blocks")
+        pytest.skip(f"{name} is not installed, so its configuration was not checked")
     return path
 
 
@@ -379,7 +379,7 @@ def test_caddy_takes_what_the_page_has(tmp_path: Path) -> None:
 def test_compose_takes_what_the_page_has(page: str, tmp_path: Path) -> None:
     docker = program("docker")
     if subprocess.run([docker, "compose", "version"], capture_output=True).returncode:
-        pytest.skip("Docker Compose is not installed, so its files were not read by itself")
+        pytest.skip("Docker Compose is not installed, so its files were not checked")
     (text,) = blocks_of(f"docs/running/{page}.md", "yaml")
     (tmp_path / "override.yml").write_text(text)
     files = ("-f", ROOT / "compose.yml", "-f", tmp_path / "override.yml")

@@ -1,5 +1,5 @@
-"""All migrations up to 0067 in one step, for a new database. One that has some of them goes on
-through the others."""
+"""All migrations up to 0067 in one step, for a new database. A database that already has some of
+them applies the others one by one."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def finish(apps: Any, editor: Any) -> None:
 
 
 class CreateModels(migrations.SeparateDatabaseAndState):
-    """Create all tables, in any order. By itself, each CreateModel builds the classes of all
-    related models anew, which takes most of the time of a migration. Here they are built once."""
+    """Create all tables, in any order. Each CreateModel rebuilds the classes of all related models,
+    which takes most of the time of a migration. Here they are built once."""
 
     def __init__(self, tables: list[migrations.CreateModel]) -> None:
         super().__init__(state_operations=tables)

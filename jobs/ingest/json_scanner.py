@@ -11,9 +11,9 @@ BLOCK = 1 << 20  # characters
 BLANKS = " \t\r\n"  # what JSON calls blank; other odd spaces are faults
 DEEPEST = 3  # objects within each other in which a list is looked for
 _BLANK = re.compile(rf"[{BLANKS}]*+")
-_TEXT = r'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
-# What is between two brackets, texts with brackets in them included. Nothing is tried twice.
-_RUN = re.compile(rf'(?:[^"{{}}\[\]]++|{_TEXT})*+', re.DOTALL)
+_TEXT = r'"[^"\\]*+(?:\\.[^"\\]*+)*"'
+# What is between two brackets, texts with brackets in them included.
+_RUN = re.compile(rf'(?:[^"{{}}\[\]]++|{_TEXT})*', re.DOTALL)
 _WHOLE_TEXT = re.compile(_TEXT, re.DOTALL)
 _PLAIN = re.compile(r"[^\s,:\"{}\[\]]*+")  # a number, true, false or null
 

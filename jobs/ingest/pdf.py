@@ -55,7 +55,7 @@ _INDIRECT = re.compile(rb"/(?:Type|Subtype)\s+\d")
 _ESCAPE = re.compile(rb"\\.", re.DOTALL)
 _IS_BARE = re.compile(rb"\s*<<.*>>\s*\Z", re.DOTALL)
 # A text as it is shown on a page: in parentheses, or in hexadecimal digits.
-_TEXT = re.compile(rb"\((?:[^\\()]|\\.)*+\)|(?<!<)<(?!<)[^<>]*+>", re.DOTALL)
+_TEXT = re.compile(rb"\((?:[^\\()]++|\\.)*\)|(?<!<)<(?!<)[^<>]*+>", re.DOTALL)
 _NO_DIGIT = re.compile(rb"[^0-9A-Fa-f]")
 _DRAWS = re.compile(rb"\bDo\b")
 _HEX = re.compile(rb"<([0-9A-Fa-f\s]*+)>")

@@ -18,7 +18,7 @@ BOOK = "xl/workbook.xml"
 # Parts that calamine looks for under these names, whatever the workbook says.
 NAMED = {"sharedStrings": "xl/sharedStrings.xml", "styles": "xl/styles.xml"}
 SHEETS = ("worksheet", "chartsheet", "dialogsheet")  # kinds that calamine knows
-_SHEET = re.compile(rb"""<(?:\w+:)?sheet\s(?:[^<>"']|"[^"]*"|'[^']*')*+>""")
+_SHEET = re.compile(rb"""<(?:\w+:)?sheet\s(?:[^<>"']++|"[^"]*+"|'[^']*+')*>""")
 # What calamine knows of a sheet's state, and of its size: not rows as a whole.
 _ODD_STATE = re.compile(rb"""\sstate=(["'])(?!(?:visible|hidden|veryHidden)\1)[^"'<>]*\1""")
 _ODD_SIZE = re.compile(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import time
+from collections.abc import Callable
 
 from playwright.sync_api import Page, Route, expect
 
-from .conftest import OpenPage, as_csv, submit, upload, wait_until_finished
+from .conftest import MILLISECONDS, OpenPage, as_csv, submit, upload, wait_until_finished
 
 ROWS = [[str(number), f"Boils fast, no. {number}. [simulate:good]"] for number in range(1, 13)]
 FILE = as_csv([["id", "review"], *ROWS])
@@ -102,23 +104,35 @@ def assert_steady(page: Page, address: str) -> None:
     assert shifts < MOST_SHIFT, f"{address} moves by {shifts}"
 
 
-def press_before_an_earlier_save_is_answered(page: Page, button: str) -> None:
+def press_before_an_earlier_save_is_answered(
+    page: Page, button: str, change: Callable[[], None]
+) -> None:
     """The answer replaces the button while what was typed is saved once more, for the press."""
-    held: list[Route] = []
+    earlier: list[Route] = []
+    of_press: list[Route] = []
 
-    def hold_the_first(route: Route) -> None:
-        if held:
-            route.continue_()
-        else:
-            held.append(route)
+    def hold(route: Route) -> None:
+        (earlier if "hx-request" in route.request.headers else of_press).append(route)
 
-    page.route("**/recipe/", hold_the_first)
+    page.route("**/recipe/", hold)
+    change()
+    wait_until(page, lambda: bool(earlier))
     old = page.locator(button).element_handle()
     page.locator(button).click()
-    assert old is not None
+    wait_until(page, lambda: bool(of_press))
+    for route in earlier:
+        route.continue_()
     page.wait_for_function("button => !button.isConnected", arg=old)
-    held[0].continue_()
-    page.unroute("**/recipe/", hold_the_first)
+    for route in of_press:
+        route.continue_()
+    page.unroute("**/recipe/", hold)
+
+
+def wait_until(page: Page, condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + MILLISECONDS / 1000
+    while not condition():
+        assert time.monotonic() < deadline
+        page.wait_for_timeout(20)
 
 
 def test_a_job_is_read_aloud_and_stays_where_it_is(
@@ -131,8 +145,8 @@ def test_a_job_is_read_aloud_and_stays_where_it_is(
     page.locator("#id_prompt").fill(PROMPT)
     page.locator(".segment", has_text="Label").click()
     page.locator(".label-chip-input").fill("positive, negative")
-    page.locator(".label-chip-input").press("Enter")
-    press_before_an_earlier_save_is_answered(page, "#test-button")
+    enter = page.locator(".label-chip-input")
+    press_before_an_earlier_save_is_answered(page, "#test-button", lambda: enter.press("Enter"))
     expect(page.locator("#tests .tested-answer")).to_have_count(3)
     expect(page.locator("#go-on")).to_be_enabled()
     assert_steady(page, draft)

@@ -1,6 +1,9 @@
-"""What gunicorn serves."""
+"""What gunicorn serves. With --preload, its processes are forked from one that has loaded this, so
+no thread may run yet; see server.Worker."""
 
+import gc
 import os
+import sys
 
 from django.core.wsgi import get_wsgi_application
 
@@ -9,10 +12,15 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "batchsite.settings")
 application = get_wsgi_application()
 
 from jobs.actions import nudges  # noqa: E402 - they need the settings
-from jobs.models import locks, versions  # noqa: E402 - as above
+from jobs.models import locks  # noqa: E402 - as above
 from jobs.web import warm_up  # noqa: E402 - as above
 
 locks.join_site()
-versions.begin()
 nudges.load()
-warm_up.begin()
+warm_up.load()
+# All this stays, so nobody has to look through it for garbage, or to copy it for that.
+gc.collect()
+gc.freeze()
+gc.set_threshold(10_000)
+# A short answer soon gets its turn beside threads that take in large files.
+sys.setswitchinterval(0.001)

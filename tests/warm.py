@@ -6,7 +6,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from importlib import import_module, reload
+from importlib import import_module
 from typing import Any
 
 import django
@@ -70,6 +70,5 @@ def begin_anew() -> None:
         handler._settings = None
         vars(handler).pop("settings", None)
         handler._connections = Local(handler.thread_critical)
-    reload(import_module("jobs.models.processes"))  # a name of its own
     apps.app_configs = {}
     apps.apps_ready = apps.models_ready = apps.loading = apps.ready = False

@@ -25,8 +25,17 @@ def name_host(machine: str, boot: Path, numbers: Path) -> str:
 
 
 HOST = name_host(MACHINE, Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid"))
-# The last part tells it from an earlier process with the same number.
-PROCESS = f"{HOST}|{os.getpid()}|{secrets.token_hex(4)}"
+PROCESS = ""
+
+
+def name_process() -> None:
+    """The last part tells it from an earlier process with the same number."""
+    global PROCESS
+    PROCESS = f"{HOST}|{os.getpid()}|{secrets.token_hex(4)}"
+
+
+name_process()
+os.register_at_fork(after_in_child=name_process)
 
 
 def is_alive(number: int) -> bool:

@@ -206,6 +206,13 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         self.lingering: dict[Connection, None] = {}
         self.in_threads: dict[Connection, None] = {}
 
+    def load_wsgi(self) -> None:
+        """Called by gunicorn in the process that answers."""
+        super().load_wsgi()
+        from ..models import versions  # there are no models before
+
+        versions.begin()
+
     # ------------------------------------------------------------------------------ in the loop
 
     def accept(self, listener: socket.socket) -> None:

@@ -1,21 +1,15 @@
-"""Load views, templates and prices when a web process starts. Otherwise its first visitors would
+"""Load views, templates and prices before a web process answers. Otherwise its first visitors would
 wait half a second for them."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from threading import Thread
 
 from django.conf import settings
 from django.template.loader import get_template
 from django.urls import get_resolver
 
 from ..rules import pricing
-
-
-def begin() -> None:
-    """Load them in a thread, so that the start does not wait for it."""
-    Thread(target=load, name="warm-up", daemon=True).start()
 
 
 def load() -> None:

@@ -28,6 +28,20 @@ def test_a_process_of_this_machine_is_known_to_have_ended() -> None:
     assert processes.has_ended(named(os.getpid()))  # one before us, with our number
 
 
+def test_a_forked_process_has_a_name_of_its_own() -> None:
+    read, write = os.pipe()
+    if not (child := os.fork()):
+        os.write(write, processes.PROCESS.encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    os.close(write)
+    with os.fdopen(read) as pipe:
+        name = pipe.read()
+
+    assert name.startswith(f"{processes.HOST}|{child}|")
+    assert name.rpartition("|")[2] != processes.PROCESS.rpartition("|")[2]
+
+
 @pytest.mark.parametrize(
     "different", ["name", "start of the system", "namespace of process numbers"]
 )

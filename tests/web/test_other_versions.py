@@ -11,9 +11,11 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 from django.db.migrations.recorder import MigrationRecorder
 from django.test import Client
+from gunicorn.workers.gthread import ThreadWorker
 
 from batchsite import __version__
 from jobs.models import Installation, WorkerProcess, processes, versions
+from jobs.web import server
 from jobs.worker import presence
 
 pytestmark = pytest.mark.django_db
@@ -90,6 +92,15 @@ def test_new_files_beside_a_running_process_do_not_make_it_newer(
     assert versions.look() == ""
     upgraded()
     assert "The database was upgraded" in versions.look()
+
+
+def test_each_web_process_looks_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No thread that was there before goes on in a process that is forked."""
+    began: list[bool] = []
+    monkeypatch.setattr(versions, "begin", lambda: began.append(True))
+    monkeypatch.setattr(ThreadWorker, "load_wsgi", lambda _worker: None)
+    server.Worker.load_wsgi(server.Worker.__new__(server.Worker))
+    assert began
 
 
 def test_the_version_that_upgraded_the_database_works_with_it() -> None:

@@ -269,6 +269,7 @@ def test_one_command_starts_all_and_one_ctrl_c_ends_it(started_again: StartedAga
     with urllib.request.urlopen(f"http://127.0.0.1:{site.port}/") as page:
         assert page.status == 200
     assert set(children) == {"gunicorn", "run_huey", "jobs.simulator"}
+    wait_for(lambda: niceness(children["run_huey"]) > niceness(children["gunicorn"]), "manners")
     assert site.end(signal.SIGINT) == 0
     site.close()
     assert len(site.said) == 1
@@ -277,6 +278,10 @@ def test_one_command_starts_all_and_one_ctrl_c_ends_it(started_again: StartedAga
     assert not any(is_running(pid) for pid in children.values())
     assert is_free(site.port)
     assert is_free(site.provider_port)
+
+
+def niceness(pid: int) -> int:
+    return os.getpriority(os.PRIO_PROCESS, pid)
 
 
 def test_a_taken_port_is_named(start_site: StartSite) -> None:

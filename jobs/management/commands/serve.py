@@ -218,7 +218,7 @@ def web_part() -> Part:
     command += ["--worker-connections", "800"]
     command += ["--timeout", "120", "--graceful-timeout", str(GRACE_SECONDS)]
     command += ["--log-level", "warning", "--logger-class", "jobs.web.server.Log"]
-    command += ["--no-control-socket"]
+    command += ["--no-control-socket", "--preload"]
     # Workers are renewed now and then, so that no slow leak can grow.
     command += ["--max-requests", "5000", "--max-requests-jitter", "500"]
     # The sign of life of a worker is a file; on a disk it could block when that is busy.

@@ -58,10 +58,11 @@ def make_csv(path: Path, rows: int) -> None:
 
 
 @contextmanager
-def simulator(folder: Path) -> Iterator[str]:
+def simulator(folder: Path, seconds: float = 0.01) -> Iterator[str]:
+    """Its address. A batch takes at least so many seconds."""
     command = [sys.executable, "-m", "tests.simulator", "--port", "0", "--data", str(folder)]
     process = subprocess.Popen(
-        [*command, "--seconds", "0.01"], cwd=ROOT, stdout=subprocess.PIPE, text=True
+        [*command, "--seconds", str(seconds)], cwd=ROOT, stdout=subprocess.PIPE, text=True
     )
     assert process.stdout is not None
     try:
@@ -92,6 +93,13 @@ class Browser:
         with self.opener.open(request, timeout=120) as answer:
             text: str = answer.read().decode()
         return text
+
+    def ask(self, path: str) -> tuple[int, http.client.HTTPMessage, str]:
+        """As the page itself asks for what has changed: status, headers, text."""
+        address = f"http://127.0.0.1:{self.port}{path}"
+        request = urllib.request.Request(address, headers={"HX-Request": "true"})
+        with self.opener.open(request, timeout=120) as answer:
+            return answer.status, answer.headers, answer.read().decode()
 
     def token(self, path: str) -> str:
         found = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', self.get(path))

@@ -167,7 +167,7 @@ def _run(bench: Bench, workers: Workers, source: Path) -> Measured:
     read, read_cpu = time.monotonic() - began, workers.cpu() - before
     for job, browser in zip(jobs, browsers, strict=True):
         bench.browser = browser
-        price_job(bench, job)
+        price_job(bench, bench.browser, job)
     with workers.standing_still():
         for job, browser in zip(jobs, browsers, strict=True):
             bench.browser = browser

@@ -112,7 +112,8 @@ def press_before_an_earlier_save_is_answered(
     of_press: list[Route] = []
 
     def hold(route: Route) -> None:
-        (earlier if "hx-request" in route.request.headers else of_press).append(route)
+        # Only htmx says where it is.
+        (earlier if "hx-current-url" in route.request.headers else of_press).append(route)
 
     page.route("**/recipe/", hold)
     change()

@@ -209,7 +209,8 @@ def own_folder(settings: Settings, tmp_path: Path) -> Iterator[None]:
     cache.clear()  # of what was counted for people with the same ids
     pricing.use_prices([])
     # What the last test did not read to its end still holds its place in the old ones.
-    request_limits.uploads, request_limits.downloads = Places(), Places()
+    request_limits.uploads = Places(request_limits.UPLOADS)
+    request_limits.downloads = Places(request_limits.DOWNLOADS)
     yield
     if HUEY.pending_count():
         HUEY.storage.flush_queue()

@@ -19,8 +19,9 @@ from .views import errors
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
 
-# Large bodies that are read, or files that are sent, in each process; and of one person.
-LARGE_AT_ONCE, OF_ONE_PERSON = 3, 2
+# Large bodies that are read and files that are sent in each process, and of one person. Two of its
+# threads are left for pages.
+UPLOADS, DOWNLOADS, OF_ONE_PERSON = 4, 3, 2
 FULL = "Too many downloads are under way."
 _lock = threading.RLock()  # a response may be dropped while this thread has it
 
@@ -30,15 +31,16 @@ class TooManyDownloads(Exception):
 
 
 class Places:
-    """The threads that may do one thing at once."""
+    """The threads that may do one thing at once: so many."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int) -> None:
+        self.most = most
         self.taken: Counter[int] = Counter()  # by person
 
     def take(self, person: int) -> bool:
         """Whether there was room for one more; then it has to be given back."""
         with _lock:
-            is_free = self.taken[person] < OF_ONE_PERSON and self.taken.total() < LARGE_AT_ONCE
+            is_free = self.taken[person] < OF_ONE_PERSON and self.taken.total() < self.most
             if is_free:
                 self.taken[person] += 1
             return is_free
@@ -49,7 +51,7 @@ class Places:
             self.taken += Counter()  # without those who have none
 
 
-uploads, downloads = Places(), Places()
+uploads, downloads = Places(UPLOADS), Places(DOWNLOADS)
 
 
 @contextmanager

@@ -405,8 +405,14 @@ def test_24_clients_that_sign_in_leave_the_pages_to_others(site: Site, person: B
     assert pages > 10
 
 
+def test_uploads_and_downloads_leave_threads_for_pages() -> None:
+    command = serve.web_part().command
+    threads = int(command[command.index("--threads") + 1])
+    assert threads >= request_limits.UPLOADS + request_limits.DOWNLOADS + 2
+
+
 def test_one_person_does_not_take_all_places_for_uploads() -> None:
-    places = request_limits.Places()
+    places = request_limits.Places(3)
     assert [places.take(person) for person in (1, 1, 1, 2, 3)] == [True, True, False, True, False]
     places.give_back(1)
     assert places.take(3) and not places.take(1)

@@ -214,7 +214,7 @@ def set_up() -> None:
 def web_part() -> Part:
     command = [sys.executable, "-m", "gunicorn", "batchsite.wsgi", "--bind", settings.BIND]
     # Threads that no slow client can hold.
-    command += ["--worker-class", "jobs.web.server.Worker", "--workers", "2", "--threads", "8"]
+    command += ["--worker-class", "jobs.web.server.Worker", "--workers", "2", "--threads", "9"]
     command += ["--worker-connections", "800"]
     command += ["--timeout", "120", "--graceful-timeout", str(GRACE_SECONDS)]
     command += ["--log-level", "warning", "--logger-class", "jobs.web.server.Log"]

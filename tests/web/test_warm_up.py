@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from django.contrib.auth.models import User
@@ -12,6 +15,18 @@ from django.test import Client
 
 from jobs.models import Job
 from jobs.web import warm_up
+
+from ..environment import ROOT, clean_environment
+from ..running import with_database
+
+# Neither a connection to a database nor a thread may go on in processes that are forked.
+LEFT_OPEN = """
+import os, threading
+import batchsite.wsgi
+from django.db import connection
+files = (os.readlink(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd")[:-1])
+print(threading.active_count(), connection.connection, [one for one in files if "sqlite3" in one])
+"""
 
 
 def test_after_the_start_no_page_reads_a_template(
@@ -32,3 +47,16 @@ def test_after_the_start_no_page_reads_a_template(
     finished = make_job(alice, state=Job.State.FINISHED, rows=[("a", "b")])
     for address in ("/", f"/jobs/{draft.pk}/", f"/jobs/{finished.pk}/", "/spending/"):
         assert client_alice.get(address, follow=True).status_code == 200
+
+
+@pytest.mark.no_database
+def test_the_process_that_others_are_forked_from_has_nothing_open(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LEFT_OPEN],
+        cwd=ROOT,
+        env=clean_environment(with_database(tmp_path / "data"), DATABASE_URL=""),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout == "1 None []\n", done.stderr

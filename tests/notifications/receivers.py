@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime
 import ipaddress
 import json
@@ -110,6 +111,23 @@ class MailServer:
 
 
 class _Controller(Controller):
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.lines: list[Any] = []  # one for each client
+
+    def factory(self) -> Any:
+        self.lines.append(super().factory())  # type: ignore[no-untyped-call]  # it has no types
+        return self.lines[-1]
+
+    async def hang_up(self) -> None:
+        """A client has gone, but the server may not know yet: stopped now, it would never close
+        its end."""
+        for line in self.lines:
+            if line.transport:
+                line.transport.abort()
+        for _ in range(2):
+            await asyncio.sleep(0)
+
     def _trigger_server(self) -> None:
         """Have it answer somebody, whose TLS would else refuse its certificate."""
         socket.create_connection((self.hostname, self.port), 10).close()
@@ -133,6 +151,7 @@ def mail_server(
     try:
         yield kept
     finally:
+        asyncio.run_coroutine_threadsafe(controller.hang_up(), controller.loop).result()
         controller.stop()
 
 

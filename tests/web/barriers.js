@@ -16,6 +16,8 @@ window.barriers = (() => {
   const ABOVE = [MENUS, "main .dialog[popover]", "header details.menu"];
   const WORDS = /^(hx-|action|alt|aria-label|content|data-|href|src|title|value)/;
   const FRAMES = 600; // until a page has followed the colors that the browser asks for
+  const FRAME_SECONDS = 0.1; // of one that the browser may not draw
+  const PATIENCE_SECONDS = 120;
   const NEW = "data-new-colors";
   // The contrast of text is the slowest rule by far.
   axe.configure({ rules: [{ id: "color-contrast", selector: `[${NEW}]` }] });
@@ -24,6 +26,15 @@ window.barriers = (() => {
   const numbers = new Map();
   let isNewPage = false;
   let above = [];
+  let waits = ""; // for what
+
+  const sleep = (seconds) => new Promise((done) => { setTimeout(done, seconds * 1000); });
+
+  // A browser has no limit for what never happens.
+  const inTime = (step) => (...given) => Promise.race([
+    step(...given),
+    sleep(PATIENCE_SECONDS).then(() => { throw new Error(`${location}: waited in vain: ${waits}`); }),
+  ]);
 
   const isNew = (key) => !seen.has(key) && Boolean(seen.add(key));
   // A short name of a long text.
@@ -35,6 +46,7 @@ window.barriers = (() => {
   });
 
   async function run(root, options) {
+    waits = `axe on ${root.className ?? "the page"}`;
     const { violations } = await axe.run(root, {
       ...options, resultTypes: ["violations"], elementRef: false,
     });
@@ -83,6 +95,8 @@ window.barriers = (() => {
 
   // Resolves once the page knows of it, which brings a menu into sight.
   async function setOpen(one, isOpen) {
+    if (one.matches("[open], :popover-open") === isOpen) return; // the page itself did it
+    waits = `${one.className} to ${isOpen ? "open" : "close"}`;
     const toggled = new Promise((done) => { one.addEventListener("toggle", done, { once: true }); });
     if (!one.popover) one.open = isOpen;
     else if (isOpen) one.showPopover();
@@ -115,7 +129,8 @@ window.barriers = (() => {
   async function followed(scheme, frames) {
     for (let frame = 0; document.documentElement.dataset.bsTheme !== scheme; frame += 1) {
       if (frame === frames) return [`it is not ${scheme}`];
-      await new Promise(requestAnimationFrame);
+      waits = `a frame that is ${scheme}`;
+      await Promise.race([new Promise(requestAnimationFrame), sleep(FRAME_SECONDS)]);
     }
     return [];
   }
@@ -128,6 +143,7 @@ window.barriers = (() => {
     const loaded = new Promise((done) => { addEventListener("load", done, { once: true }); });
     document.write(html);
     document.close();
+    waits = "the page to load";
     await loaded;
     for (const one of document.querySelectorAll("details:not(.menu)")) one.open = true;
     isNewPage = isNew(shape(document.documentElement));
@@ -158,5 +174,5 @@ window.barriers = (() => {
     return found;
   }
 
-  return { open, look };
+  return { open: inTime(open), look: inTime(look) };
 })();

@@ -2,7 +2,7 @@
 # Needed on the machine: python3 (3.11 or later), make, git.
 
 # The Python of the system comes first: one that was built here, as pyenv does it, is often built
-# without what makes it quick. For another one: make run PYTHON=python3.13
+# without what makes it quick. For another one, remove .venv, then: make run PYTHON=python3.13
 PYTHON := $(shell for python in /usr/bin/python3 python3 python3.13 python3.12 python3.11; do \
 	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 	&& { echo "$$python"; break; }; done)

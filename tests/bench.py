@@ -59,7 +59,7 @@ def make_csv(path: Path, rows: int) -> None:
 
 @contextmanager
 def simulator(folder: Path, seconds: float = 0.01) -> Iterator[str]:
-    """Its address. A batch takes at least so many seconds."""
+    """Gives its address. Each batch takes at least `seconds`."""
     command = [sys.executable, "-m", "tests.simulator", "--port", "0", "--data", str(folder)]
     process = subprocess.Popen(
         [*command, "--seconds", str(seconds)], cwd=ROOT, stdout=subprocess.PIPE, text=True

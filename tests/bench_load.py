@@ -15,7 +15,6 @@ import sys
 import tempfile
 import threading
 import time
-import urllib.error
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -76,16 +75,15 @@ class Tab:
         part.due = began + part.seconds
         try:
             status, headers, text = self.browser.ask(part.path)
-        except (OSError, urllib.error.HTTPError) as error:
+            seen.times.append((time.monotonic() - began) * 1000)
+            seen.answers[status] += 1
+            if headers.get("HX-Refresh"):
+                self.load()
+            elif text:
+                self.parts.remove(part)
+                self.parts += Part.all_in(text)
+        except OSError as error:
             seen.errors.append(repr(error))
-            return
-        seen.times.append((time.monotonic() - began) * 1000)
-        seen.answers[status] += 1
-        if headers.get("HX-Refresh"):
-            self.load()
-        elif text:
-            self.parts.remove(part)
-            self.parts += Part.all_in(text)
 
 
 def play(tabs: list[Tab], seen: Seen, until: float) -> None:
@@ -113,7 +111,7 @@ def given(name: str, otherwise: int) -> int:
 
 
 def sign_in(bench: Bench, name: str) -> Browser:
-    """Somebody else, on a browser of their own."""
+    """Create an account called `name`, and sign in with a new browser."""
     create = [sys.executable, "manage.py", "createsuperuser", "--noinput"]
     subprocess.run(
         [*create, f"--username={name}", f"--email={name}@example.org"],

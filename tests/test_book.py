@@ -55,7 +55,8 @@ AS_ANYONE: list[str] = []
 if (setpriv := shutil.which("setpriv")) and os.geteuid() == 0:
     AS_ANYONE = [setpriv, "--bounding-set=-dac_override,-dac_read_search"]
 
-# What is copied for the sites in the docs is only made where a test says that it needs one.
+# The sites in the docs start with a copy of the test database, which pytest-django only creates
+# for tests with this mark.
 pytestmark = [pytest.mark.no_database, pytest.mark.django_db]
 
 

@@ -1,4 +1,4 @@
-"""The site runs on every Python from 3.11.0 on: Debian 12, of many servers, brings 3.11.2."""
+"""The site runs on every Python from 3.11.0 on. Debian 12, for example, has 3.11.2."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .environment import ROOT
 
 pytestmark = pytest.mark.no_database
 
-# "(…)*+" and "(?>…)": before 3.11.5, Python finds something else with these
+# "(…)*+" and "(?>…)": before 3.11.5, Python matches these wrongly
 # (https://github.com/python/cpython/issues/106052). "[…]*+", of one character, is right.
 ALL_OR_NOTHING = re.compile(r"(?<!\\)\)(?:[*+?]|\{[0-9,]+\})\+|\(\?>")
 

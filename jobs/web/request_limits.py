@@ -31,7 +31,7 @@ class TooManyDownloads(Exception):
 
 
 class Places:
-    """The threads that may do one thing at once: so many."""
+    """Limits how many threads of this process do one thing at a time."""
 
     def __init__(self, most: int) -> None:
         self.most = most

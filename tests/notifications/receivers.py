@@ -113,19 +113,19 @@ class MailServer:
 class _Controller(Controller):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self.lines: list[Any] = []  # one for each client
+        self.connections: list[Any] = []  # one for each client
 
     def factory(self) -> Any:
-        self.lines.append(super().factory())  # type: ignore[no-untyped-call]  # it has no types
-        return self.lines[-1]
+        self.connections.append(super().factory())  # type: ignore[no-untyped-call]  # it has no types
+        return self.connections[-1]
 
     async def hang_up(self) -> None:
         """A client has gone, but the server may not know yet: stopped now, it would never close
         its end."""
-        for line in self.lines:
-            if line.transport:
-                line.transport.abort()
-        for _ in range(2):
+        for one in self.connections:
+            if one.transport:
+                one.transport.abort()
+        for _ in range(2):  # aborting takes effect in the next turn of the loop
             await asyncio.sleep(0)
 
     def _trigger_server(self) -> None:

@@ -33,7 +33,9 @@ window.barriers = (() => {
   // A browser has no limit for what never happens.
   const inTime = (step) => (...given) => Promise.race([
     step(...given),
-    sleep(PATIENCE_SECONDS).then(() => { throw new Error(`${location}: waited in vain: ${waits}`); }),
+    sleep(PATIENCE_SECONDS).then(() => {
+      throw new Error(`${location}: waited in vain: ${waits}`);
+    }),
   ]);
 
   const isNew = (key) => !seen.has(key) && Boolean(seen.add(key));

@@ -95,7 +95,7 @@ def test_new_files_beside_a_running_process_do_not_make_it_newer(
 
 
 def test_each_web_process_looks_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No thread that was there before goes on in a process that is forked."""
+    """A forked process has none of its parent’s threads, so each starts its own."""
     began: list[bool] = []
     monkeypatch.setattr(versions, "begin", lambda: began.append(True))
     monkeypatch.setattr(ThreadWorker, "load_wsgi", lambda _worker: None)

@@ -269,7 +269,7 @@ def test_one_command_starts_all_and_one_ctrl_c_ends_it(started_again: StartedAga
     with urllib.request.urlopen(f"http://127.0.0.1:{site.port}/") as page:
         assert page.status == 200
     assert set(children) == {"gunicorn", "run_huey", "jobs.simulator"}
-    wait_for(lambda: niceness(children["run_huey"]) > niceness(children["gunicorn"]), "manners")
+    wait_for(lambda: niceness(children["run_huey"]) > niceness(children["gunicorn"]), "nice")
     assert site.end(signal.SIGINT) == 0
     site.close()
     assert len(site.said) == 1

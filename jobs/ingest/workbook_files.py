@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from xml.etree import ElementTree
 from zipfile import ZipFile
@@ -104,7 +104,7 @@ def other_zip(names: list[str]) -> str:
     return f"{text}, but “{tables[0].rpartition('/')[2]}”. Unpack it, and upload that file."
 
 
-def part_blocks(archive: ZipFile, name: str, limits: Limits) -> Iterator[bytes]:
+def part_blocks(archive: ZipFile, name: str, limits: Limits) -> Generator[bytes, None, None]:
     """What a part of the workbook holds; at the end its size and checksum have been checked."""
     with archive.open(name) as stream:
         size = max(BLOCK, limits.cell)

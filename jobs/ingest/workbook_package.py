@@ -6,11 +6,13 @@ import struct
 from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
+from typing import BinaryIO
 from zipfile import ZipFile
 
 from .shapes import Choices, Finding, unreadable
 from .upload_file import OLE, UploadFile
 from .workbook_files import (
+    BLOCK,
     DAMAGED,
     ENCRYPTED_XLS,
     MANIFEST,
@@ -25,6 +27,7 @@ from .workbook_files import (
 )
 from .workbook_ole import BOOKS, OleFile, repaired_xls
 from .workbook_repairs import (
+    in_utf_8,
     other_sheets,
     related,
     repaired_ods,
@@ -48,7 +51,8 @@ class WorkbookPackage:
         self.content = ""  # of an .ods: the part with its sheets
         self.styles = Styles()
         self.xls: XlsBook | None = None
-        self.repaired: BytesIO | None = None  # what calamine reads in place of the file
+        self._repaired: BytesIO | None = None  # what calamine reads in place of the file
+        self._in_utf_8: bytes | None = None  # what all read in place of the file
         self._path = Path(file.path)
         self._limits = file.limits
         self._choices = choices
@@ -56,13 +60,26 @@ class WorkbookPackage:
             if file.head.startswith(OLE):
                 self._look_into_ole()
             else:
-                with ZipFile(self._path) as archive:
+                with self.unpack() as archive:
+                    require_harmless(archive, self._limits, self.size)
+                    self._in_utf_8 = in_utf_8(archive, self._limits)
+                with self.unpack() as archive:
                     self._look_into_zip(archive)
 
     @property
     def size(self) -> int:
         """Bytes of the file."""
         return self._path.stat().st_size
+
+    def unpack(self) -> ZipFile:
+        """The parts of an .xlsx or .ods, whose XML is in UTF-8 then."""
+        return ZipFile(BytesIO(self._in_utf_8) if self._in_utf_8 else self._path)
+
+    def open(self) -> BinaryIO:
+        """The workbook as calamine reads it right. Once only."""
+        if self._repaired:
+            return self._repaired
+        return BytesIO(self._in_utf_8) if self._in_utf_8 else self._path.open("rb", buffering=BLOCK)
 
     def _look_into_ole(self) -> None:
         raw = self._path.read_bytes()
@@ -74,7 +91,7 @@ class WorkbookPackage:
                 raise unreadable("password", PASSWORD)
             if ole.names.isdisjoint(BOOKS):
                 raise unreadable("not_text", f"This is {other_ole(ole.names)}.")
-            self.repaired = repaired_xls(raw, ole)
+            self._repaired = repaired_xls(raw, ole)
         with suppress(struct.error, IndexError):
             if ole:
                 self.xls = XlsBook(ole, bool(self._choices.as_shown))
@@ -84,7 +101,6 @@ class WorkbookPackage:
             self._remark_on_unknown_formats(".xls")
 
     def _look_into_zip(self, archive: ZipFile) -> None:
-        require_harmless(archive, self._limits, self.size)
         # Some programs write paths as Windows has them.
         names = {name.lower().replace("\\", "/"): name for name in archive.namelist()}
         if len(names) < len(archive.namelist()):
@@ -104,7 +120,7 @@ class WorkbookPackage:
             self.content = names["content.xml"]
             for _block in part_blocks(archive, self.content, self._limits):
                 pass  # as below
-            self.repaired = repaired_ods(archive, names, SPREADSHEET, self._limits)
+            self._repaired = repaired_ods(archive, names, SPREADSHEET, self._limits)
             return
         else:
             raise unreadable("not_text", other_zip(list(names)))
@@ -118,7 +134,7 @@ class WorkbookPackage:
             if "styles" in parts:
                 wanted["styles"] = names[parts["styles"]]
             self.styles = Styles.of_xlsx(archive, wanted, bool(self._choices.as_shown))
-            self.repaired = repaired_xlsx(archive, names, book, self._limits)
+            self._repaired = repaired_xlsx(archive, names, book, self._limits)
             if others := other_sheets(archive, names, book):
                 text = f"Sheets without a table were not read: {quoted(others)}."
                 self.remarks.append(Finding("other_sheets", text))

@@ -29,9 +29,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from itertools import islice
-from pathlib import Path
 from typing import Any
-from zipfile import ZipFile
 
 from msgspec.structs import replace
 from python_calamine import (
@@ -87,7 +85,6 @@ class WorkbookReader:
 
     def __init__(self, file: UploadFile, choices: Choices) -> None:
         self.remarks: list[Finding] = []
-        self._path = Path(file.path)
         self._limits = file.limits
         self._choices = choices
         self._table = Table(choices, file.limits, self.remarks)
@@ -96,14 +93,13 @@ class WorkbookReader:
         self._package = WorkbookPackage(file, choices)
         self.format = self._package.format
         self.remarks += self._package.remarks
-        repaired = self._package.repaired
-        with library_errors(), repaired or self._path.open("rb", buffering=BLOCK) as stream:
+        with library_errors(), self._package.open() as stream:
             # Told the path, calamine would go by the name of the file.
             self._read_sheet(CalamineWorkbook.from_filelike(stream))
 
     @property
     def position(self) -> int:
-        return self._path.stat().st_size
+        return self._package.size
 
     @property
     def understood(self) -> Choices:
@@ -261,7 +257,7 @@ class WorkbookReader:
         """Whether looking at this sheet takes little time and memory."""
         if not (part := self._package.parts.get(name)):
             return True
-        with ZipFile(self._path) as archive:
+        with self._package.unpack() as archive:
             return archive.getinfo(part).file_size <= QUICK
 
     def _empty_sheets(
@@ -274,7 +270,7 @@ class WorkbookReader:
     def _is_empty(self, workbook: CalamineWorkbook, index: int, name: str) -> bool:
         with suppress(Unreadable), library_errors():
             if part := self._package.parts.get(name):
-                with ZipFile(self._path) as archive:
+                with self._package.unpack() as archive:
                     is_small = archive.getinfo(part).file_size <= BLOCK
                     return is_small and not has_cells(archive.read(part))
             rows = workbook.get_sheet_by_index(index).iter_rows()
@@ -285,13 +281,13 @@ class WorkbookReader:
         self._sheet = SheetScan(name)
         look = SheetStyles(self._package.styles)
         if part := self._package.parts.get(name):
-            with ZipFile(self._path) as archive:
+            with self._package.unpack() as archive:
                 self._sheet.look_through(archive, part, self._limits, look)
         elif self._package.xls:
             with suppress(struct.error, IndexError):
                 self._package.xls.look_through(index, look.facts, self._sheet.errors)
         elif self._package.content:
-            with ZipFile(self._path) as archive:
+            with self._package.unpack() as archive:
                 blocks = part_blocks(archive, self._package.content, self._limits)
                 workbook_ods.look_through(blocks, index, look.facts, self._sheet.errors)
         self._range: CalamineSheet = workbook.get_sheet_by_index(index)

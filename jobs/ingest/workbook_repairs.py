@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import posixpath
 import re
+from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE, getincrementaldecoder
+from collections.abc import Iterator
+from contextlib import closing, suppress
 from io import BytesIO
 from xml.etree import ElementTree
 from zipfile import ZIP_DEFLATED, ZipFile
 
 from .shapes import Limits
-from .workbook_files import BLOCK, HEAD, elements, part_blocks
+from .workbook_files import BLOCK, HEAD, elements, part_blocks, require_harmless
 from .workbook_ods import needs_repair, repaired
 
 RELATIONS = "http://schemas.openxmlformats.org/package/2006/relationships"
@@ -24,6 +27,71 @@ _ODD_STATE = re.compile(rb"""\sstate=(["'])(?!(?:visible|hidden|veryHidden)\1)[^
 _ODD_SIZE = re.compile(
     rb"""<(?:\w+:)?dimension\sref=["'](?![A-Z]+[0-9]+(?::[A-Z]+[0-9]+)?["'])[^"'<>]*["']\s*/>"""
 )
+_DECLARATION = re.compile(r"""\A\s*<\?xml\s[^<>]*?(?:encoding=["']([\w.-]+)["'][^<>]*)?\?>""")
+UTF_8 = ("", "utf-8", "utf8", "ascii", "us-ascii")
+
+
+def in_utf_8(archive: ZipFile, limits: Limits) -> bytes | None:
+    """The workbook with all of its XML in UTF-8, for calamine knows nothing else. It may be in
+    UTF-16 as well, and some programs name other encodings, rightly or not. None: it is so. Raises
+    LookupError or ValueError for an unknown encoding and what does not fit it."""
+    odd = {
+        name: encoding
+        for name in archive.namelist()
+        if name.lower().endswith((".xml", ".rels"))
+        and (encoding := _odd_encoding(archive, name, limits))
+    }
+    if not odd:
+        return None
+    written = BytesIO()
+    with ZipFile(written, "w", ZIP_DEFLATED, compresslevel=1) as copy:
+        for name in archive.namelist():
+            with copy.open(name, "w", force_zip64=True) as stream:
+                if name in odd:
+                    stream.writelines(_recoded(archive, name, odd[name], limits))
+                else:
+                    stream.writelines(part_blocks(archive, name, limits))
+    with ZipFile(written) as copy:  # what an encoding hid is seen now
+        require_harmless(copy, limits, written.tell())
+    return written.getvalue()
+
+
+def _odd_encoding(archive: ZipFile, name: str, limits: Limits) -> str:
+    """Of a part of XML; "" for one that is in UTF-8 and says so."""
+    with archive.open(name) as stream:
+        head = stream.read(HEAD)
+    if head.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
+        return "utf-16"
+    for encoding in ("utf-16-le", "utf-16-be"):
+        if head.startswith("<?".encode(encoding)):
+            return encoding
+    declared = _DECLARATION.match(head.removeprefix(BOM_UTF8).decode("latin-1"))
+    said = ((declared and declared[1]) or "").lower()
+    if said in UTF_8:
+        return ""
+    b"".decode(said)  # raises LookupError for what is no encoding of text
+    # Programs write UTF-8 and say “utf-16”, too.
+    return "utf-8" if _is_utf_8(archive, name, limits) else said
+
+
+def _is_utf_8(archive: ZipFile, name: str, limits: Limits) -> bool:
+    with suppress(UnicodeDecodeError):
+        for _block in _recoded(archive, name, "utf-8", limits):
+            pass
+        return True
+    return False
+
+
+def _recoded(archive: ZipFile, name: str, encoding: str, limits: Limits) -> Iterator[bytes]:
+    """A part of XML in UTF-8."""
+    decoder = getincrementaldecoder(encoding)()
+    is_first = True
+    with closing(part_blocks(archive, name, limits)) as blocks:  # also of text that does not fit
+        for block in blocks:
+            text = decoder.decode(block)
+            yield (_DECLARATION.sub("", text, 1) if is_first else text).encode()
+            is_first = False
+    yield decoder.decode(b"", final=True).encode()
 
 
 def workbook_part(archive: ZipFile, names: dict[str, str]) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import struct
+import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -232,3 +234,76 @@ def test_a_workbook_with_macros_is_harmless(path: Path) -> None:
         parts={"Basic/Standard/Module1.xml": macro, "Dialogs/dialog-lc.xml": macro},
     )
     assert read(path)[1] == [["Ann"]]
+
+
+# --- Encodings ------------------------------------------------------------------------------------
+
+
+def in_encoding(path: Path, encoding: str, said: str) -> None:
+    """Write all parts of a workbook anew, in an encoding that they say is `said`."""
+    with zipfile.ZipFile(path) as archive:
+        texts = {name: archive.read(name).decode() for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, text in texts.items():
+            declared = f'<?xml version="1.0" encoding="{said}"?>\n{text}'
+            is_xml = name.endswith((".xml", ".rels"))
+            archive.writestr(name, declared.encode(encoding) if is_xml else text)
+
+
+def named(names: Iterable[str]) -> str:
+    """A sheet with one column: its name, and a cell a line."""
+    return sheet_of(
+        "".join(
+            f'<row r="{line}"><c r="A{line}" t="inlineStr"><is><t>{name}</t></is></c></row>'
+            for line, name in enumerate(names, 1)
+        )
+    )
+
+
+ENCODINGS = [
+    ("utf-16", "UTF-16"),
+    ("utf-16-le", "utf-16"),
+    ("utf-16-be", "UTF-16BE"),
+    ("utf-8", "utf-16"),
+    ("utf-8", "windows-1252"),
+    ("utf-8-sig", "UTF-8"),
+    ("windows-1252", "windows-1252"),
+    ("iso-8859-1", "ISO-8859-1"),
+]
+
+
+@pytest.mark.parametrize(("encoding", "said"), ENCODINGS)
+@pytest.mark.parametrize("program", ["xlsx", "ods"])
+def test_a_workbook_is_read_in_whatever_encoding_its_parts_are(
+    path: Path, program: str, encoding: str, said: str
+) -> None:
+    if program == "xlsx":
+        xlsx(path, named(["Größe", "année"]))
+    else:
+        rows = [ods_row(ods_cell(text)) for text in ("Größe", "année")]
+        ods(path, f'<table:table table:name="A">{"".join(rows)}</table:table>')
+    in_encoding(path, encoding, said)
+    reader, rows_read = read(path)
+    assert reader.columns == ["Größe"]
+    assert rows_read == [["année"]]
+
+
+def test_a_workbook_in_another_encoding_is_read_over_the_borders_of_its_blocks(path: Path) -> None:
+    names = [f"n{'é' * (number % 3)}{number}" for number in range(10_000)]
+    xlsx(path, named(["Größe", *names]))
+    in_encoding(path, "utf-16", "utf-16")
+    _reader, rows_read = read(path)
+    assert rows_read == [[name] for name in names]
+
+
+def test_an_encoding_hides_no_document_type(path: Path) -> None:
+    xlsx(path, f"<!DOCTYPE x>{SMALL}")
+    in_encoding(path, "utf-7", "utf-7")
+    assert "DOCTYPE" in refusal(path).text
+
+
+@pytest.mark.parametrize("said", ["klingon", "zlib", "rot13", "ascii", "utf-16", "utf-7"])
+def test_text_that_does_not_fit_its_encoding_is_refused(path: Path, said: str) -> None:
+    xlsx(path, named(["Größe", "année"]))
+    in_encoding(path, "windows-1252", said)
+    assert "damaged" in refusal(path).text

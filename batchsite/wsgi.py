@@ -5,6 +5,7 @@ import gc
 import os
 import sys
 
+from django.conf import settings
 from django.core.wsgi import get_wsgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "batchsite.settings")
@@ -15,6 +16,12 @@ from jobs.actions import nudges  # noqa: E402 - they need the settings
 from jobs.models import locks  # noqa: E402 - as above
 from jobs.web import warm_up  # noqa: E402 - as above
 
+# A thread keeps its connection for a minute: to open one, and to read what tables there are, takes
+# a fifth of a short answer. There are many threads, so each keeps less in memory.
+DATABASE = settings.DATABASES["default"]
+DATABASE["CONN_MAX_AGE"] = 60
+if "init_command" in DATABASE["OPTIONS"]:
+    DATABASE["OPTIONS"]["init_command"] += " PRAGMA cache_size=-2000;"
 locks.join_site()
 nudges.load()
 warm_up.load()

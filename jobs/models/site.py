@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hmac
 from datetime import datetime
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, Self
 
 from django.conf import settings
@@ -49,12 +49,20 @@ class OneRow(models.Model):
 
     @classmethod
     def get(cls) -> Self:
-        return cls._default_manager.get(pk=1)
+        for found in cls._default_manager.raw(*_select(cls)):
+            return found
+        raise cls.DoesNotExist
 
     @classmethod
     def row(cls) -> QuerySet[Self]:
         """For updates, and for conditions of them."""
         return cls._default_manager.filter(pk=1)
+
+
+@cache
+def _select(table: type[OneRow]) -> tuple[str, tuple[Any, ...]]:
+    """Built once: that takes longer than running it, and each page and step reads several."""
+    return table.row().query.sql_with_params()
 
 
 class Installation(OneRow):

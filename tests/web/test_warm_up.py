@@ -27,6 +27,17 @@ from django.db import connection
 files = (os.readlink(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd")[:-1])
 print(threading.active_count(), connection.connection, [one for one in files if "sqlite3" in one])
 """
+# A thread that answers keeps its connection for the next answer, with little memory.
+AFTER_AN_ANSWER = """
+from batchsite.wsgi import application
+from django.db import connection
+from django.test import RequestFactory
+environ = RequestFactory(SERVER_NAME="127.0.0.1").get("/").environ
+answer = application(environ, lambda *_: None)
+answer.close()
+kept = connection.connection
+print(answer.status_code, kept.execute("PRAGMA cache_size").fetchone())
+"""
 
 
 def test_after_the_start_no_page_reads_a_template(
@@ -51,12 +62,23 @@ def test_after_the_start_no_page_reads_a_template(
 
 @pytest.mark.no_database
 def test_the_process_that_others_are_forked_from_has_nothing_open(tmp_path: Path) -> None:
+    assert run(LEFT_OPEN, tmp_path) == "1 None []\n"
+
+
+@pytest.mark.no_database
+def test_a_connection_is_kept_for_the_next_answer(tmp_path: Path) -> None:
+    assert run(AFTER_AN_ANSWER, tmp_path) == "302 (-2000,)\n"
+
+
+def run(program: str, folder: Path) -> str:
+    """What it writes, on a site of its own."""
     done = subprocess.run(
-        [sys.executable, "-c", LEFT_OPEN],
+        [sys.executable, "-c", program],
         cwd=ROOT,
-        env=clean_environment(with_database(tmp_path / "data"), DATABASE_URL=""),
+        env=clean_environment(with_database(folder / "data"), DATABASE_URL=""),
         capture_output=True,
         text=True,
         check=False,
     )
-    assert done.stdout == "1 None []\n", done.stderr
+    assert not done.returncode, done.stderr
+    return done.stdout

@@ -32,7 +32,7 @@ AFTER_AN_ANSWER = """
 from batchsite.wsgi import application
 from django.db import connection
 from django.test import RequestFactory
-environ = RequestFactory(SERVER_NAME="127.0.0.1").get("/").environ
+environ = RequestFactory(SERVER_NAME="127.0.0.1").get("/readyz").environ
 answer = application(environ, lambda *_: None)
 answer.close()
 kept = connection.connection
@@ -67,7 +67,7 @@ def test_the_process_that_others_are_forked_from_has_nothing_open(tmp_path: Path
 
 @pytest.mark.no_database
 def test_a_connection_is_kept_for_the_next_answer(tmp_path: Path) -> None:
-    assert run(AFTER_AN_ANSWER, tmp_path) == "302 (-2000,)\n"
+    assert run(AFTER_AN_ANSWER, tmp_path) == "503 (-2000,)\n"
 
 
 def run(program: str, folder: Path) -> str:

@@ -17,6 +17,7 @@ import pytest
 from django.conf import settings
 from django.urls import URLPattern
 
+from jobs.management.commands.serve import GRACE_SECONDS
 from jobs.web.urls import urlpatterns
 
 from .environment import OF_BOTO3, ROOT, setting_names
@@ -101,6 +102,21 @@ def test_the_unit_is_valid_and_hardened(tmp_path: Path) -> None:
     if "Unknown" in checked.stderr or "unrecognized" in checked.stderr:
         pytest.skip("this systemd cannot check a file")
     assert checked.returncode == 0, checked.stdout
+    page = (ROOT / "docs" / "running" / "install.md").read_text()
+    told = re.search(r"rates the unit ([\d.]+) \(systemd (\d+)\)", page)
+    version = subprocess.run([program, "--version"], capture_output=True, text=True).stdout
+    assert told is not None
+    if version.startswith(f"systemd {told[2]} "):
+        assert re.findall(r"exposure level .*: ([\d.]+)", checked.stdout) == [told[1]]
+
+
+def test_a_part_that_dies_does_not_end_the_service() -> None:
+    """systemd would stop the whole unit when memory runs out and one process is killed."""
+    text = (DEPLOY / "batchsite.service").read_text()
+    unit = dict(re.findall(r"(?m)^(\w+)=(.*)$", text))
+    assert unit["OOMPolicy"] == "continue"
+    # `serve` ends the parts by itself; only what is left over after that is killed.
+    assert unit["KillMode"] == "mixed" and int(unit["TimeoutStopSec"]) > GRACE_SECONDS
 
 
 def test_docs_know_how_many_threads_a_worker_has() -> None:

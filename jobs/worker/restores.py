@@ -27,6 +27,7 @@ from ..models import (
     Job,
     JournalState,
     SpendingCaps,
+    WorkerProcess,
     clock,
     files,
     locks,
@@ -332,6 +333,8 @@ def _settle(backup: Path, manifest: Manifest, aside: Path, schema: str) -> Resto
     batches, rows = unknown_submissions.count_unknown()
     JournalState.row().update(checked=0, ahead=batches, asked_at=None, report="")
     Job.objects.exclude(lease_owner="").update(lease_until=None, lease_owner="")
+    # None of them runs any more, and none has died: nobody is to be told so.
+    WorkerProcess.objects.filter(died_at=None).delete()
     sending.settle_restored()
     copies.settle_restored()
     # What was sent of a job that is being read is restored once it is read.

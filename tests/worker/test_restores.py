@@ -36,6 +36,8 @@ from django.core.management import call_command
 call_command("migrate", verbosity=0)
 alice = User.objects.create_user("alice")
 User.objects.create_superuser("root")
+from jobs.worker import presence
+presence.beat()
 """
 ADD_JOB = """
 from pathlib import Path
@@ -202,6 +204,8 @@ def assert_restored(machine: Machine, told: dict[str, Any]) -> None:
     assert not (data / "restore.part").exists()
     assert not (data / "restore.unfinished").exists()
     assert machine.query("SELECT ahead FROM jobs_journalstate") == [1]
+    # The worker of that time would be told to administrators as one that died.
+    assert machine.query("SELECT count(*) FROM jobs_workerprocess") == [0]
 
 
 def test_a_backup_comes_back_twice_and_what_was_there_is_moved_aside(

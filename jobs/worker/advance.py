@@ -22,7 +22,17 @@ from ..results import accuracy, builder, statistics
 from ..retries import corrected_files, measurements
 from ..rules import log_context
 from ..spending import price_overrides
-from . import chains, deletion, due_times, failures, retention, row_changes, sent_jobs, tally
+from . import (
+    chains,
+    deletion,
+    due_times,
+    failures,
+    presence,
+    retention,
+    row_changes,
+    sent_jobs,
+    tally,
+)
 from .due_times import NOW
 
 logger = logging.getLogger(__name__)
@@ -73,8 +83,8 @@ def _advance(job_pk: int, slot: slots.Slot, kind: str) -> None:
 
 
 def _take_turn(lease: Lease, slot: slots.Slot, kind: str) -> datetime | None:
-    """Take steps until the job has to wait, its turn is over or no slot is free; `kind` is that of
-    the slot for the first one. Returns when the job is due again."""
+    """Take steps until the job has to wait, its turn is over, no slot is free or the worker ends;
+    `kind` is that of the slot for the first one. Returns when the job is due again."""
     turn = clock.Countdown(TURN.total_seconds())
     while True:
         try:
@@ -86,8 +96,9 @@ def _take_turn(lease: Lease, slot: slots.Slot, kind: str) -> datetime | None:
         wait = _step(job, lease, kind)
         if wait != NOW and kind == slots.SENDING and (other := slot.take_for(job.pk, but=kind)):
             wait = _step(job, lease, other)
+        is_over = turn.is_over or presence.is_ending()
         # Counting takes all rows of the job, so it is done once for several batches.
-        if wait != NOW or turn.is_over:
+        if wait != NOW or is_over:
             until_count = tally.count_in_turn(job.pk)
             if until_count is not None and wait != NOW:
                 wait = until_count if wait is None else min(wait, until_count)
@@ -96,7 +107,7 @@ def _take_turn(lease: Lease, slot: slots.Slot, kind: str) -> datetime | None:
         # A step that only waits does not prove that the failed one works.
         if job.failures_in_a_row and not wait:
             Job.objects.filter(pk=job.pk).update(failures_in_a_row=0)
-        if wait or turn.is_over:
+        if wait or is_over:
             return clock.now() + min(wait, LONGEST_WAIT)
         lease.renew()
         kind = slot.take_for(job.pk)

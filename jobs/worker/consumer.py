@@ -12,7 +12,7 @@ from typing import Any
 from django.db import connection
 from huey.consumer import Consumer, Scheduler
 
-from . import sweep, tasks
+from . import presence, sweep, tasks
 
 logger = logging.getLogger(__name__)
 
@@ -72,3 +72,7 @@ class SiteConsumer(Consumer):  # type: ignore[misc]  # Huey has no types
     def start(self) -> None:
         self.huey.storage.begin_work(self.workers)
         super().start()
+
+    def stop(self, graceful: bool = False) -> None:
+        presence.end_soon()
+        super().stop(graceful)

@@ -86,10 +86,19 @@ def _open_sign() -> int | None:
 _sign = _open_sign()
 
 
-def end() -> None:
-    """This worker ends in order."""
+def is_ending() -> bool:
+    """This worker was told to end: it takes no other step."""
+    return _is_ending
+
+
+def end_soon() -> None:
     global _is_ending
     _is_ending = True
+
+
+def end() -> None:
+    """This worker ends in order."""
+    end_soon()
     WorkerProcess.objects.filter(name=processes.PROCESS).delete()
 
 

@@ -33,7 +33,7 @@ from jobs.models import (
 )
 from jobs.results import table
 from jobs.rules.recipes import Recipe
-from jobs.worker import advance, due_times, failures, housekeeping, sweep, tasks
+from jobs.worker import advance, due_times, failures, housekeeping, presence, sweep, tasks
 
 from ..conftest import USUAL_SAMPLE, Simulator
 from ..driven_jobs import RECIPE, Drive, confirmed, joined, priced, upload
@@ -510,3 +510,18 @@ def test_a_nudge_that_waited_for_too_long_does_nothing(
     assert simulator.truth()["posts"] == 0
     HUEY.execute(nudge, timestamp=nudge.expires_resolved - timedelta(seconds=1))
     assert simulator.truth()["posts"] == 1
+
+
+def test_a_worker_that_was_told_to_end_ends_with_its_step(
+    alice: User, simulator: Simulator, drive: Drive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stop would otherwise wait for the whole turn, and be cut off in the middle of a batch."""
+    job = confirmed(alice, [[f"name {n}", "x"] for n in range(240)])
+    with monkeypatch.context() as ending:
+        ending.setattr(presence, "is_ending", lambda: True)
+        while not (sent := simulator.truth()["accepted_rows"]):
+            advance.advance(job.pk)
+    assert sent < 240, "the other batch is not sent any more"
+    job.refresh_from_db()
+    assert not job.lease_owner and job.next_action_at and job.next_action_at <= timezone.now()
+    assert drive(job).good_count == 240

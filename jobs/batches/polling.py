@@ -18,6 +18,7 @@ from ..models import (
     TeamSending,
     api_key,
     clock,
+    files,
     job_keys,
     job_log,
     outbox,
@@ -176,6 +177,10 @@ def _look_up(batch: Batch) -> None:
     try:
         info = client.retrieve_batch(str(batch.provider_id))
     except errors.NotFound:
+        if files.results_path(batch).exists():
+            # Fetched, and deleted there, after the backup that the database is from.
+            _note_end(batch)
+            return
         if collection.may_be_too_new(batch):
             return
         if not batch_keys.can_see(batch):
@@ -239,14 +244,15 @@ def give_up(batch: Batch, lease: Lease) -> None:
         _note_end(batch, info)
 
 
-def _note_end(batch: Batch, info: BatchInfo) -> None:
+def _note_end(batch: Batch, info: BatchInfo | None = None) -> None:
+    """`info`: what the provider says, if it still has the batch."""
     now = clock.now()
     moved = Batch.objects.try_move(
         batch.pk,
         Batch.State.IN_PROGRESS,
         Batch.State.ENDED,
-        ended_at=info.ended_at or now,
-        counts=info.counts,
+        ended_at=(info and info.ended_at) or now,
+        counts=info.counts if info else {},
         next_action_at=now,
     )
     if moved:

@@ -43,7 +43,9 @@ class Intent(msgspec.Struct, tag_field="kind", tag="intent"):
     baseline: list[str] | None
     baseline_at: _Time | None
     practice: bool = False
-    recipe: str = ""  # batching.recipe_hash; older entries have none
+    # planning.recipe_hash and planning.places_hash; older entries have none.
+    recipe: str = ""
+    places: str = ""
     begun: Moment | None = None  # older entries have none
     # Job.key_team, Batch.key and Batch.workspace; older entries have none.
     key_team: int | None = None

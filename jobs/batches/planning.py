@@ -12,7 +12,7 @@ import hashlib
 import math
 import secrets
 import string
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import IO, Any
 
@@ -223,6 +223,16 @@ def ranges_of(batch: Batch) -> list[list[int]]:
         else:
             ranges.append([number, number])
     return ranges
+
+
+def places_hash(job: Job, places: Iterable[tuple[int, int]]) -> str:
+    """Tells which lines of the file the rows of a batch are. `places`: number and line of each, in
+    order. The same file may be read with other settings, and then a number means another row."""
+    part = f"{job.reading.sheet}\n{job.choices.list_key}"  # of a file with several tables
+    digest = hashlib.sha256(part.encode())
+    for number, line in places:
+        digest.update(f"\n{number} {line}".encode())
+    return digest.hexdigest()[:16]
 
 
 def unplan(batch: Batch) -> None:

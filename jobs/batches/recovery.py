@@ -10,7 +10,8 @@ transaction, so that the worker never sees only some of them:
   the provider had clearly refused is as it was before it was sent.
 - Its rows must be free: waiting, stopped without having been sent, or worth sending again. What
   was planned with them since then is taken back. When they are not free, the batch stays out, and
-  those of its rows that wait are not sent again.
+  those of its rows that wait are not sent again. Nor are its answers given to other rows: those of
+  a draft that was read with other settings when it was sent.
 - A job that goes on sends the rest by itself. One that was a draft, that was confirmed again with
   another recipe, or that had been stopped and was over, sends nothing else: it ends when the
   answers are in.
@@ -66,6 +67,11 @@ HAS_ANOTHER_RECIPE = (
     "The database of this site was restored from an older copy, in which this job has another "
     "prompt or model than what was sent. What had been sent is restored; the rest is not sent."
 )
+WAS_READ_OTHERWISE = (
+    "Rows of this file were sent after the backup from which this site was restored, but the file "
+    "was read with other settings. Their answers can’t be matched to the rows here. Import them "
+    "under “New job” before you send these rows again."
+)
 WAS_STOPPED = (
     "Some of this job had been sent before the database of this site was restored. That is brought "
     "in; nothing else is sent."
@@ -79,6 +85,7 @@ class _Prepared:
     journaled: JournaledBatch
     has_rows: bool  # False: its rows are not free any more
     most_pico: int  # the most that one try of it costs; 0 if it was tried once
+    is_other: bool = False  # its numbers mean other rows than those that the job has
 
 
 # --- Asking for it --------------------------------------------------------------------------------
@@ -239,13 +246,16 @@ def _restore_job(
             key_team = prepared[0].journaled.last.key_team
             Job.objects.filter(pk=job.pk).update(trashed_at=None, key_team=key_team)
         batches = [one.journaled for one in prepared]
-        why_it_ends = _why_it_ends(job, batches) if job else ""
+        why_it_ends = _why_it_ends(job, prepared) if job else ""
         for one in prepared:
             said[one.journaled.nonce] = _restore_one(job, one, listing, ends=bool(why_it_ends))
         theirs = Batch.objects.filter(nonce__in=[journaled.nonce for journaled in batches])
         settled = theirs.exclude(state__in=[*Batch.FINAL, Batch.State.RESTORING])
-        if job and settled.exists():
+        is_other = why_it_ends == WAS_READ_OTHERWISE
+        if job and (settled.exists() or (is_other and job.state != Job.State.DRAFT)):
             _set_going(job, batches[0], why_it_ends)
+        elif job and is_other:
+            job_log.write(job.pk, why_it_ends)  # a person decides what is sent of a draft
     return list(filter(None, said.values()))
 
 
@@ -253,6 +263,8 @@ def _prepare(job: Job | None, journaled: JournaledBatch) -> _Prepared:
     """Do what takes long, in short transactions. Raises NotYet."""
     if job is None or journaled.was_refused:
         return _Prepared(journaled, True, 0)
+    if not restored_rows.are_the_same(job, journaled.last):
+        return _Prepared(journaled, False, 0, is_other=True)
     has_rows = restored_rows.give_rows_back(job, journaled.last)
     batch = Batch.objects.filter(job=job, nonce=journaled.nonce).first()
     was_tried_again = len(journaled.settled) > 1
@@ -260,8 +272,11 @@ def _prepare(job: Job | None, journaled: JournaledBatch) -> _Prepared:
     return _Prepared(journaled, has_rows, most)
 
 
-def _why_it_ends(job: Job, batches: list[JournaledBatch]) -> str:
+def _why_it_ends(job: Job, prepared: list[_Prepared]) -> str:
     """Why nothing but what was sent already is wanted of a job; "" when it goes on."""
+    if any(one.is_other for one in prepared):
+        return WAS_READ_OTHERWISE
+    batches = [one.journaled for one in prepared]
     if job.state == Job.State.DRAFT:
         return WAS_A_DRAFT
     known = "", planning.recipe_hash(job, job.last_round)
@@ -338,6 +353,11 @@ def _bring_in(job: Job | None, prepared: _Prepared, listing: dict[str, BatchInfo
             "this job is not in the database. "
             f"{journaled.provider_id or 'The batch'} was sent. Anthropic keeps its answers for "
             "29 days. You can import them under “New job”."
+        )
+    if prepared.is_other:
+        return (
+            "its file was read with other settings then, so its answers can’t be matched. "
+            f"{journaled.provider_id or 'The batch'} was sent. You can import it under “New job”."
         )
     if not prepared.has_rows:
         return (

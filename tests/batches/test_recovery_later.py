@@ -1,0 +1,102 @@
+"""What people and the site did between a backup and the moment when it came back."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+
+from jobs.actions import drafts, external_batches, uploads
+from jobs.batches import recovery
+from jobs.ingest.shapes import Choices
+from jobs.models import Job, Outcome
+from jobs.provider import client
+
+from ..conftest import Simulator
+from ..driven_jobs import RECIPE, Drive, draft, joined, priced, upload
+from .test_recovery import (
+    ROWS,
+    a_backup_that_comes_back,
+    all_sent,
+    assert_whole,
+    confirm,
+    with_a_key,
+)
+
+__all__ = ["with_a_key"]  # a fixture of all tests here
+OTHER_LINES = Choices(header=3)  # the names are in another line, so every number means another row
+
+
+def read(job: Job) -> bool:
+    return job.state == Job.State.DRAFT
+
+
+def send_read_otherwise(alice: User, drive: Drive, choices: Choices) -> Job:
+    """A draft as it is in a backup, after which it was read with other settings and sent."""
+    recipe = replace(RECIPE, prompt="Say {{n1}}{{x}}" if choices.header else "Say {{name}}{{text}}")
+    job = drive(upload(alice, ROWS), until=read)
+    assert drafts.save_recipe(job, RECIPE, alice)
+    job = drive(job, until=priced)
+    with a_backup_that_comes_back():
+        assert uploads.change_choices(job, choices, alice)
+        drive(job, until=read)
+        assert drafts.save_recipe(job, recipe, alice)
+        confirm(drive(job, until=priced), alice)
+        drive(job, until=all_sent)
+    return Job.objects.get(pk=job.pk)
+
+
+@pytest.fixture(autouse=True)
+def one_batch(settings: Any, with_a_key: None) -> None:
+    settings.BATCH_MAX_REQUESTS = 100
+
+
+def test_answers_to_a_file_that_was_read_otherwise_are_not_given_to_other_rows(
+    alice: User, simulator: Simulator, drive: Drive
+) -> None:
+    job = send_read_otherwise(alice, drive, OTHER_LINES)
+    (batch,) = simulator.truth()["batches"]
+    (said,) = recovery.restore()
+    assert "read with other settings" in said and batch["id"] in said
+    job.refresh_from_db()
+    assert job.state == Job.State.DRAFT and not job.batches.exists()
+    assert job.rows.filter(outcome=Outcome.WAITING, batch=None).count() == len(ROWS)
+    assert "Import them" in job.events.latest("pk").text
+    imported = drive(external_batches.import_batch(alice, batch["id"]))
+    assert imported.good_count == len(ROWS) - 2
+
+
+def test_a_job_that_is_confirmed_again_is_not_sent_when_its_file_was_read_otherwise(
+    alice: User, simulator: Simulator, drive: Drive
+) -> None:
+    job = send_read_otherwise(alice, drive, OTHER_LINES)
+    confirm(drive(job, until=priced), alice)
+    recovery.restore()
+    job = drive(job)
+    assert job.outcome_count(Outcome.CANCELED) == len(ROWS)
+    assert simulator.truth()["accepted_rows"] == len(ROWS) - 2
+
+
+def test_other_settings_that_lead_to_the_same_rows_do_not_matter(
+    alice: User, simulator: Simulator, drive: Drive
+) -> None:
+    job = send_read_otherwise(alice, drive, Choices(delimiter=",", encoding="utf-8"))
+    recovery.restore()
+    for row, line in zip(ROWS, joined(drive(job))[1:], strict=True):
+        assert line[:2] == row and f"Say {row[0]}{row[1]}" in line[2]
+
+
+def test_answers_that_are_here_are_taken_when_the_provider_has_them_no_more(
+    alice: User, simulator: Simulator, drive: Drive
+) -> None:
+    """They were fetched after the backup, and then deleted there, as some want it."""
+    job = draft(alice, ROWS)
+    confirm(job, alice)
+    simulator.faults(stuck=True)
+    drive(job, until=all_sent)
+    simulator.faults(stuck=False)
+    with a_backup_that_comes_back():
+        client.delete_batch(str(drive(job).batches.get().provider_id))
+    assert_whole(drive(job), simulator)

@@ -63,6 +63,11 @@ WAS_A_DRAFT = (
     "The database of this site was restored from a copy in which this job was not confirmed yet. "
     "What had been sent by then is restored; the rest is not sent."
 )
+WAS_ANOTHER_DRAFT = (
+    "The database of this site was restored from a copy in which this job was not confirmed yet, "
+    "and has another prompt or model than what was sent. What had been sent is restored; the rest "
+    "is not sent."
+)
 HAS_ANOTHER_RECIPE = (
     "The database of this site was restored from an older copy, in which this job has another "
     "prompt or model than what was sent. What had been sent is restored; the rest is not sent."
@@ -277,10 +282,11 @@ def _why_it_ends(job: Job, prepared: list[_Prepared]) -> str:
     if any(one.is_other for one in prepared):
         return WAS_READ_OTHERWISE
     batches = [one.journaled for one in prepared]
-    if job.state == Job.State.DRAFT:
-        return WAS_A_DRAFT
     known = "", planning.recipe_hash(job, job.last_round)
-    if any(one.last.recipe not in known for one in batches):
+    is_same = all(one.last.recipe in known for one in batches)
+    if job.state == Job.State.DRAFT:
+        return WAS_A_DRAFT if is_same else WAS_ANOTHER_DRAFT
+    if not is_same:
         return HAS_ANOTHER_RECIPE
     if job.state == Job.State.FINISHED:
         stopped = restored_rows.was_stopped(job, [one.nonce for one in batches])

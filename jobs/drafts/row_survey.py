@@ -11,6 +11,7 @@ from ..models import (
     Job,
     Outcome,
     Row,
+    SubmissionEvent,
     find_sources,
     recipe_of,
     recipe_of_round,
@@ -156,6 +157,8 @@ def find_previous_job(job: Job) -> Job | None:
         return None
     if normalize_recipe(recipe_of(before)) != normalize_recipe(recipe_of(job)):
         return None
+    if SubmissionEvent.objects.filter(job=before, kind="restored").exists():
+        return None  # what it sent after a backup may not be what it holds now
     return before if reusable_jobs(job).filter(pk=before.pk).exists() else None
 
 

@@ -11,7 +11,7 @@ from django.contrib.auth.models import User
 from jobs.actions import drafts, external_batches, uploads
 from jobs.batches import recovery
 from jobs.ingest.shapes import Choices
-from jobs.models import Job, Outcome
+from jobs.models import Job, Outcome, clock
 from jobs.provider import client
 
 from ..conftest import Simulator
@@ -100,3 +100,27 @@ def test_answers_that_are_here_are_taken_when_the_provider_has_them_no_more(
     with a_backup_that_comes_back():
         client.delete_batch(str(drive(job).batches.get().provider_id))
     assert_whole(drive(job), simulator)
+
+
+def test_answers_to_a_prompt_of_after_the_backup_are_not_reused_for_the_one_before(
+    alice: User, simulator: Simulator, drive: Drive
+) -> None:
+    """The job has its old prompt again, and says that it was not asked that."""
+    job = draft(alice, ROWS)
+    with a_backup_that_comes_back():
+        assert drafts.save_recipe(job, replace(RECIPE, prompt="Translate {{name}}"), alice)
+        confirm(drive(job, until=priced), alice)
+        drive(job, until=all_sent)
+    recovery.restore()
+    job = drive(job)
+    assert job.events.filter(text__contains="another prompt").count() == 1
+    again = draft(alice, ROWS, replace(RECIPE, only_new=True))
+    Job.objects.filter(pk=again.pk).update(previous=job, plan_sha256="", next_action_at=clock.now())
+    confirm(drive(again, until=priced), alice)
+    assert_answers_fit(drive(again))
+    assert simulator.truth()["accepted_rows"] == 2 * len(ROWS)
+
+
+def assert_answers_fit(job: Job) -> None:
+    for row, line in zip(ROWS, joined(job)[1:], strict=True):
+        assert line[:2] == row and f"What is {row[0]}?" in line[2]

@@ -161,7 +161,10 @@ def _refuse_ours(info: BatchInfo) -> None:
             ) from error
         except errors.ProviderError as error:
             raise NotPossible(_in_words(error)) from error
-        if own := Batch.objects.filter(nonce=first.partition("-")[0]).first():
+        ours = Batch.objects.filter(nonce=first.partition("-")[0])
+        # One that was stopped before it was sent, by a database that is older than its POST, will
+        # never get these answers.
+        if own := ours.exclude(state=Batch.State.CANCELED, provider_id=None).first():
             raise NotPossible(OURS.format(own.number, own.job_id))
         if first:
             return

@@ -245,6 +245,14 @@ def unplan(batch: Batch) -> None:
     empty(batch)
 
 
+def take_back_all() -> None:
+    """Have the worker empty all batches that were never tried, after a restore without the journal:
+    they may have been sent since. Then whoever finds one at the provider can import it, as nothing
+    here has its name."""
+    unsent = Batch.objects.filter(state=Batch.State.PLANNED, attempts=0)
+    unsent.update(state=Batch.State.PLANNING)
+
+
 def body_is_whole(batch: Batch) -> bool:
     """Whether the body file is the one that was planned."""
     try:

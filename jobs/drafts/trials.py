@@ -157,6 +157,11 @@ def answer_next(job: Job, lease: Lease) -> bool:
     return True
 
 
+def settle_restored() -> None:
+    """After a restore: what waited when the backup was made was probably sent since."""
+    Trial.objects.pending().update(state=Trial.State.UNKNOWN, message=LOST)
+
+
 def _answer(one: Trial) -> None:
     try:
         message = client.create_message(one.params.encode(), SECONDS)

@@ -22,7 +22,8 @@ from django.db.migrations.loader import MigrationLoader
 from django.utils.dateparse import parse_datetime
 from huey.contrib.djhuey import HUEY
 
-from ..batches import holds, journal, unknown_submissions
+from ..batches import holds, journal, planning, unknown_submissions
+from ..drafts import trials
 from ..models import (
     Job,
     JournalState,
@@ -296,7 +297,8 @@ def _keep_newer_journal(backup: Path, aside: Path) -> None:
     all that the backup's has, and a note that what was sent since then may be in neither."""
     path = Path(settings.DATA_DIR, JOURNAL)
     theirs, ours = _read(backup / JOURNAL), _read(path)
-    if ours and ours.startswith(theirs):
+    # Without a beginning in common, nobody knows whether they are of one site.
+    if theirs and ours.startswith(theirs):
         return
     with suppress(FileNotFoundError, FileExistsError):
         os.link(path, aside / JOURNAL)
@@ -337,11 +339,13 @@ def _settle(backup: Path, manifest: Manifest, aside: Path, schema: str) -> Resto
     WorkerProcess.objects.filter(died_at=None).delete()
     sending.settle_restored()
     copies.settle_restored()
+    trials.settle_restored()
     # What was sent of a job that is being read is restored once it is read.
     being_read = Job.objects.filter(state=Job.State.READING).exclude(trashed_at=None)
     being_read.update(trashed_at=None, next_action_at=clock.now())
     stops = _has_gap_since(backup) and Job.objects.filter(practice=False).exists()
     if stops:
+        planning.take_back_all()
         _stop_spending()
     connection.close()
     return Restored(

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
 
-from jobs.actions import drafts, external_batches, uploads
-from jobs.batches import recovery
+from jobs.actions import drafts, external_batches, submissions, uploads
+from jobs.batches import planning, recovery
 from jobs.ingest.shapes import Choices
-from jobs.models import Job, Outcome, clock
+from jobs.models import Job, Outcome, SpendingCaps, clock
 from jobs.provider import client
 
 from ..conftest import Simulator
@@ -124,3 +125,31 @@ def test_answers_to_a_prompt_of_after_the_backup_are_not_reused_for_the_one_befo
 def assert_answers_fit(job: Job) -> None:
     for row, line in zip(ROWS, joined(job)[1:], strict=True):
         assert line[:2] == row and f"What is {row[0]}?" in line[2]
+
+
+@pytest.mark.parametrize("was_tried", [False, True])
+def test_what_was_sent_after_a_backup_can_be_imported_when_the_journal_is_lost(
+    alice: User, simulator: Simulator, drive: Drive, settings: Any, was_tried: bool
+) -> None:
+    """In the backup the batch was ready, or refused. One that was ready can be imported at once,
+    the other one when its job is stopped."""
+    job = draft(alice, ROWS)
+    confirm(job, alice)
+    if was_tried:
+        simulator.faults(create=[{"kind": "reject_429", "retry_after": 900}])
+    else:
+        SpendingCaps.row().update(stopped_at=clock.now())
+    drive(job, until=lambda job: job.batches.filter(attempts=was_tried, state="planned").exists())
+    with a_backup_that_comes_back():
+        SpendingCaps.row().update(stopped_at=None)
+        drive(job, until=all_sent)
+    Path(settings.DATA_DIR, "journal.jsonl").unlink()
+    SpendingCaps.row().update(stopped_at=clock.now())
+    planning.take_back_all()
+    if was_tried:
+        assert submissions.stop_job(job, alice)
+        assert drive(job).outcome_count(Outcome.CANCELED) == len(ROWS)
+    else:
+        drive(job, until=lambda job: not job.batches.filter(state="planning").exists())
+    (batch,) = simulator.truth()["batches"]
+    assert drive(external_batches.import_batch(alice, batch["id"])).good_count == len(ROWS)

@@ -572,3 +572,14 @@ def test_only_a_good_answer_becomes_an_example(
     client_alice.post(reverse("use_example", args=[job.pk, job.trials.get().pk]))
     job.refresh_from_db()
     assert job.recipe.system == ""
+
+
+def test_what_waited_when_the_database_was_backed_up_is_not_sent_when_it_comes_back(
+    draft: Job, client_alice: Client, drive: Drive, simulator: Simulator
+) -> None:
+    """It was probably sent since, and counts as charged."""
+    ask(client_alice, draft, count=3, which="first")
+    trials.settle_restored()
+    job = drive(draft, until=lambda job: estimates.current(job) is not None)
+    assert {one.state for one in job.trials.all()} == {Trial.State.UNKNOWN}
+    assert "may have been charged" in part(client_alice, job)

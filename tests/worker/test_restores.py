@@ -33,7 +33,9 @@ from ..running import MIGRATED, SECONDS, Site, wait_for, with_database
 BEFORE = """
 from django.contrib.auth.models import User
 from django.core.management import call_command
+from jobs.batches import journal
 call_command("migrate", verbosity=0)
+journal.begin()
 alice = User.objects.create_user("alice")
 User.objects.create_superuser("root")
 from jobs.worker import presence
@@ -495,5 +497,17 @@ def test_a_site_that_has_sent_nothing_yet_is_restored_without_a_stop(
     assert not restores._has_gap_since(backup)
     Path(settings.DATA_DIR, "journal.jsonl").unlink()
     journal.begin()  # on another machine
+    restores._keep_newer_journal(backup, tmp_path)
+    assert restores._has_gap_since(backup)
+
+
+@pytest.mark.django_db
+def test_a_backup_without_a_journal_is_not_gone_on_with_by_any_journal(
+    settings: Settings, tmp_path: Path
+) -> None:
+    """It may be of a site whose journal is on a machine that is lost."""
+    backup = tmp_path / "backup"
+    backup.mkdir()
+    journal.begin()  # when the new machine was tried out
     restores._keep_newer_journal(backup, tmp_path)
     assert restores._has_gap_since(backup)

@@ -135,6 +135,22 @@ def entries(begin: int = 0) -> Iterator[tuple[int, Intent | Outcome | None]]:
             yield begin, entry
 
 
+def has_damage(lines: bytes) -> bool:
+    """Whether something that was written cannot be read any more. A line that was cut off while it
+    was written is none: what it would have said had not been done yet."""
+    for line in lines[: lines.rfind(b"\n") + 1].splitlines():
+        try:
+            _decoder.decode(line)
+        except msgspec.ValidationError:
+            return True
+        except msgspec.DecodeError as error:
+            if "truncated" not in str(error):
+                return True
+        except (UnicodeDecodeError, RecursionError):
+            return True
+    return False
+
+
 def _read(line: bytes, begin: int) -> Intent | Outcome | None:
     try:
         entry = _decoder.decode(line)

@@ -311,7 +311,8 @@ def _keep_newer_journal(backup: Path, aside: Path) -> None:
 
 def _has_gap_since(backup: Path) -> bool:
     """Whether the journal may lack what was sent after the backup."""
-    return journal.GAP in _read(Path(settings.DATA_DIR, JOURNAL))[len(_read(backup / JOURNAL)) :]
+    since = _read(Path(settings.DATA_DIR, JOURNAL))[len(_read(backup / JOURNAL)) :]
+    return journal.GAP in since or journal.has_damage(since)
 
 
 def _read(path: Path) -> bytes:

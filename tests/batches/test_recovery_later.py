@@ -12,10 +12,11 @@ from django.contrib.auth.models import User
 from jobs.actions import drafts, external_batches, submissions, uploads
 from jobs.batches import planning, recovery
 from jobs.ingest.shapes import Choices
-from jobs.models import Job, Outcome, SpendingCaps, clock
+from jobs.models import Job, Outcome, Retention, SpendingCaps, clock
 from jobs.provider import client
+from jobs.worker import deletion, sweep
 
-from ..conftest import Simulator
+from ..conftest import Simulator, put_off_look
 from ..driven_jobs import RECIPE, Drive, draft, joined, priced, upload
 from .test_recovery import (
     ROWS,
@@ -153,3 +154,29 @@ def test_what_was_sent_after_a_backup_can_be_imported_when_the_journal_is_lost(
         drive(job, until=lambda job: not job.batches.filter(state="planning").exists())
     (batch,) = simulator.truth()["batches"]
     assert drive(external_batches.import_batch(alice, batch["id"])).good_count == len(ROWS)
+
+
+def test_a_copy_without_a_key_leaves_alone_what_the_site_does_at_the_provider(
+    alice: User, simulator: Simulator, drive: Drive, settings: Any
+) -> None:
+    """One job runs, one is being stopped, one is deleted, and a batch is to be deleted there."""
+    done, doomed, stopped, running = (draft(alice, ROWS[: 10 + n]) for n in range(4))
+    for job in (done, doomed):
+        confirm(job, alice)
+        drive(job)
+    simulator.faults(stuck=True)
+    for job in (stopped, running):
+        confirm(job, alice)
+        drive(job, until=all_sent)
+    Retention.row().update(deletes_batches=True)
+    assert submissions.stop_job(stopped, alice) and deletion.begin_deletion(doomed)
+    before = simulator.truth(ids=True)
+    settings.PRACTICE, settings.ANTHROPIC_API_KEY = True, ""
+    for _ in range(5):
+        put_off_look(0)
+        Job.objects.exclude(next_action_at=None).update(next_action_at=clock.now())
+        sweep.sweep()
+    assert simulator.truth(ids=True) == before
+    assert not Job.objects.filter(pk=doomed.pk).exists()
+    held = Job.objects.filter(held__contains="the site has none now")
+    assert set(held) == {stopped, running}

@@ -511,3 +511,28 @@ def test_a_backup_without_a_journal_is_not_gone_on_with_by_any_journal(
     journal.begin()  # when the new machine was tried out
     restores._keep_newer_journal(backup, tmp_path)
     assert restores._has_gap_since(backup)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("line", "is_damage"),
+    [
+        (b'{"kind":"late","at":"2026-01-01T00:00:00Z"}', False),
+        (b'{"at": "2026-01-01T00:00:00Z", "kind": "int', False),  # cut off by a full disk
+        (b'{"kind":"intent","job":1}', True),
+        (b'{"kind":"late"}}', True),
+        (b"\0\0\0\0", True),
+        (b'{"kind":"\xff"}', True),
+    ],
+)
+def test_what_cannot_be_read_of_the_journal_may_have_been_sent(
+    settings: Settings, tmp_path: Path, line: bytes, is_damage: bool
+) -> None:
+    journal.begin()
+    path, backup = Path(settings.DATA_DIR, "journal.jsonl"), tmp_path / "backup"
+    backup.mkdir()
+    (backup / "journal.jsonl").write_bytes(path.read_bytes())
+    with path.open("ab") as file:
+        file.write(line + b"\n" + b'{"kind":"late"}\n' + b"begun to be writ")
+    restores._keep_newer_journal(backup, tmp_path)
+    assert restores._has_gap_since(backup) is is_damage

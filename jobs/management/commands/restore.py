@@ -71,9 +71,9 @@ def in_words(restored: Restored) -> list[str]:
         lines.append("The journal has nothing that was sent after this backup. Start the site.")
     if restored.spending_stopped:
         lines.append(
-            "The journal of the time after this backup is not here, so batches may have been sent "
-            "that nobody here knows of. Spending is stopped. Look at the batches in Anthropic’s "
-            "Console and import those that are missing. Then press “Allow spending again” under "
-            "Spending, Limits."
+            "The journal of the time after this backup is not here, or damaged. Batches may have "
+            "been sent that nobody here knows of. Spending is stopped. Look at the batches in "
+            "Anthropic’s Console. Stop the jobs of those that are missing here, and import them. "
+            "Then press “Allow spending again” under Spending, Limits."
         )
     return lines

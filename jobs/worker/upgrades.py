@@ -33,6 +33,7 @@ from .restores import SiteRuns
 NEWEST_READ = 1000  # jobs and batches whose columns are read by the check
 WITH_SQLITE = ("", "-wal", "-shm")
 
+INTERRUPTED = "It was interrupted."
 NO_DATABASE = (
     "There is no database at {path}. Check DATA_DIR. If the database is lost, restore a backup "
     "with “manage.py restore DIR”. A new site needs no upgrade: start it."
@@ -87,8 +88,11 @@ def upgrade(folder: Path, keep: int) -> Upgraded:
         mark = _read_mark()
         there = versions.newest_applied() if _is_there() else ""
         _require_same(mark, there)
-        if mark is not None and mark.goes_back:
+        if mark is not None and mark.goes_back not in ("", INTERRUPTED):
             raise _go_back(mark)
+        if mark is not None:
+            _begin_anew(mark)
+            there = versions.newest_applied()
         if there > versions.NEWEST_HERE:
             raise Refused(versions.why_other_schema())
         before = _stored_version()
@@ -200,8 +204,28 @@ def _faults(manifest: Manifest) -> Iterator[str]:
 
 
 def _go_back(mark: _Mark) -> Failed:
-    """Put the copy of the database back. What this did is in the exception, which is not raised
-    here."""
+    """Put the copy of the database back, for good. What this did is in the exception, which is not
+    raised here."""
+    aside = _put_back(mark)
+    before = _stored_version()
+    connection.close()
+    locks.upgrade_mark().unlink()
+    backups.sync(Path(settings.DATA_DIR))
+    return Failed(mark.goes_back, before, aside)
+
+
+def _begin_anew(mark: _Mark) -> None:
+    """Put the copy back after an interrupted upgrade. One of its steps can have been made without
+    being noted, and would fail the next time."""
+    mark.goes_back = INTERRUPTED
+    _write_mark(mark)
+    _put_back(mark)
+    mark.goes_back = ""
+    _write_mark(mark)
+
+
+def _put_back(mark: _Mark) -> str:
+    """Put the copy of the database back. Where that is now which was there."""
     backup = Path(mark.backup)
     manifest = backups.check(backup)
     connection.close()
@@ -212,13 +236,8 @@ def _go_back(mark: _Mark) -> Failed:
         dumps.load_postgresql(backup / manifest.database, aside)
         HUEY.storage.initialize_schema()  # its tables were moved, too
         HUEY.storage.close()
-    else:
-        aside = _put_file_back(backup, manifest, stamp)
-    before = _stored_version()
-    connection.close()
-    locks.upgrade_mark().unlink()
-    backups.sync(Path(settings.DATA_DIR))
-    return Failed(mark.goes_back, before, aside)
+        return aside
+    return _put_file_back(backup, manifest, stamp)
 
 
 def _put_file_back(backup: Path, manifest: Manifest, stamp: str) -> str:

@@ -170,6 +170,26 @@ def test_one_that_is_killed_is_finished_by_the_next_and_nothing_starts_before(
     assert len(list(backups_of(old_site).iterdir())) == 1, "the backup is from before"
 
 
+# A step that is made when the process is killed, and is not noted yet.
+IS_KILLED_UNNOTED = """
+    from django.db.migrations.recorder import MigrationRecorder
+    MigrationRecorder.record_applied = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+    schema_editor.deferred_sql.append("CREATE TABLE jobs_unnoted (id integer)")
+"""
+
+
+def test_one_that_is_killed_between_a_step_and_its_note_is_finished_by_the_next(
+    old_site: Machine,
+) -> None:
+    before = facts(old_site)
+    assert upgrade_with(old_site, f"import os, signal{IS_KILLED_UNNOTED}") == ""
+    assert old_site.query("SELECT count(*) FROM jobs_unnoted") == [0]
+    old_site.manage("upgrade", backups_of(old_site))
+    assert facts(old_site)[:-1] == before[:-1]
+    assert not any("jobs_unnoted" in str(one) for one in schema(old_site))
+    assert len(list(backups_of(old_site).iterdir())) == 1
+
+
 def change(machine: Machine, text: str) -> None:
     if machine.database:
         with psycopg.connect(machine.database) as server:

@@ -46,7 +46,16 @@ from ..models import (
 from ..provider import client, errors
 from ..provider.replies import BatchInfo
 from ..rules import wording
-from . import attempts, batch_keys, ceilings, holds, planning, restored_batches, restored_rows
+from . import (
+    attempts,
+    batch_keys,
+    ceilings,
+    holds,
+    journal,
+    planning,
+    restored_batches,
+    restored_rows,
+)
 from .journaled_batches import JournaledBatch
 from .ownership import LATE_FOR
 from .restored_batches import UNSETTLED
@@ -59,6 +68,11 @@ logger = logging.getLogger(__name__)
 TRIED_AGAIN_AFTER = timedelta(minutes=1)
 
 SEE_THE_LOG = "Something went wrong on this site. The reason is in the worker's log."
+JOURNAL_IS_GONE = (
+    "The journal went missing after the restore, so we do not know what was sent. Nothing is sent. "
+    "Put journal.jsonl back into DATA_DIR. If it is lost, restore the backup again. Then spending "
+    "is stopped."
+)
 WAS_A_DRAFT = (
     "The database of this site was restored from a copy in which this job was not confirmed yet. "
     "What had been sent by then is restored; the rest is not sent."
@@ -138,6 +152,10 @@ def restore() -> list[str]:
         JournalState.row().update(asked_at=None)
         return ["This site is in practice mode, without a key; there is nothing to look for."]
     unknown, _end = find_unknown(0)
+    if not unknown and JournalState.get().ahead and not any(one for _end, one in journal.entries()):
+        # It had batches that the database does not know, and it is not there any more.
+        JournalState.row().update(asked_at=None, report=JOURNAL_IS_GONE)
+        return [JOURNAL_IS_GONE]
     if unknown:
         # First of all: while this is set, nothing is planned or sent.
         JournalState.row().update(ahead=len(unknown))

@@ -10,7 +10,7 @@ import pytest
 from django.contrib.auth.models import User
 
 from jobs.actions import drafts, external_batches, submissions, uploads
-from jobs.batches import planning, recovery
+from jobs.batches import journal, planning, recovery
 from jobs.ingest.shapes import Choices
 from jobs.models import Job, Outcome, Retention, SpendingCaps, clock
 from jobs.provider import client
@@ -22,9 +22,11 @@ from .test_recovery import (
     ROWS,
     a_backup_that_comes_back,
     all_sent,
+    assert_nothing_is_sent,
     assert_whole,
     confirm,
     with_a_key,
+    without_the_journal,
 )
 
 __all__ = ["with_a_key"]  # a fixture of all tests here
@@ -180,3 +182,19 @@ def test_a_copy_without_a_key_leaves_alone_what_the_site_does_at_the_provider(
     assert not Job.objects.filter(pk=doomed.pk).exists()
     held = Job.objects.filter(held__contains="the site has none now")
     assert set(held) == {stopped, running}
+
+
+def test_nothing_is_sent_when_the_journal_goes_missing_after_the_restore(
+    alice: User, simulator: Simulator, drive: Drive, settings: Any
+) -> None:
+    job = draft(alice, ROWS)
+    confirm(job, alice)
+    with a_backup_that_comes_back():
+        drive(job, until=all_sent)
+    assert_nothing_is_sent(simulator, drive)
+    with without_the_journal(settings):
+        journal.begin()  # as the worker does each minute
+        assert recovery.restore() == [recovery.JOURNAL_IS_GONE]
+        assert_nothing_is_sent(simulator, drive)
+    recovery.restore()
+    assert_whole(drive(job), simulator)

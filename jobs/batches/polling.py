@@ -231,6 +231,9 @@ def give_up(batch: Batch, lease: Lease) -> None:
     try:
         info = client.retrieve_batch(str(batch.provider_id))
     except errors.NotFound:
+        if files.results_path(batch).exists():
+            _note_end(batch)
+            return
         looks = _count_as_gone(batch)
         if looks >= result_proof.TRIES:
             collection.lose(batch, lease)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from django.contrib.auth.models import User
 
 from jobs.actions import drafts, external_batches, submissions, uploads
-from jobs.batches import journal, planning, recovery
+from jobs.batches import journal, planning, polling, recovery
 from jobs.ingest.shapes import Choices
 from jobs.models import Job, Outcome, Retention, SpendingCaps, clock
 from jobs.provider import client
@@ -92,15 +93,26 @@ def test_other_settings_that_lead_to_the_same_rows_do_not_matter(
         assert line[:2] == row and f"Say {row[0]}{row[1]}" in line[2]
 
 
+@pytest.mark.parametrize("given_up", [False, True])
 def test_answers_that_are_here_are_taken_when_the_provider_has_them_no_more(
-    alice: User, simulator: Simulator, drive: Drive
+    alice: User,
+    simulator: Simulator,
+    drive: Drive,
+    monkeypatch: pytest.MonkeyPatch,
+    given_up: bool,
 ) -> None:
-    """They were fetched after the backup, and then deleted there, as some want it."""
+    """They were fetched after the backup, and then deleted there, as some want it. Also when
+    somebody wanted to go on without them by the time of the backup."""
     job = draft(alice, ROWS)
     confirm(job, alice)
     simulator.faults(stuck=True)
     drive(job, until=all_sent)
     simulator.faults(stuck=False)
+    if given_up:
+        monkeypatch.setattr(polling, "LOOK_ONCE_MORE", timedelta())
+        now = clock.now()
+        job.batches.update(missing_since=now, given_up_at=now)
+        Job.objects.update(next_action_at=now)
     with a_backup_that_comes_back():
         client.delete_batch(str(drive(job).batches.get().provider_id))
     assert_whole(drive(job), simulator)

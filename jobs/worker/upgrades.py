@@ -90,7 +90,7 @@ def upgrade(folder: Path, keep: int) -> Upgraded:
         _require_same(mark, there)
         if mark is not None and mark.goes_back not in ("", INTERRUPTED):
             raise _go_back(mark)
-        if mark is not None:
+        if mark is not None and mark.goes_back:
             _begin_anew(mark)
             there = versions.newest_applied()
         if there > versions.NEWEST_HERE:
@@ -105,12 +105,13 @@ def upgrade(folder: Path, keep: int) -> Upgraded:
             return Upgraded("", 0, before, __version__)
         beat, since = restores.heartbeat(), time.monotonic()
         restores.require_no_heartbeat(beat, since)
+        goes_on = mark is not None
         if mark is None:
             signs = _signs()
             mark = _Mark(backups.make(folder, keep).path, signs)
             _require_same(mark, there)
             _write_mark(mark)
-        return _change(mark, before)
+        return _change(mark, before, goes_on)
 
 
 def _is_there() -> bool:
@@ -143,7 +144,8 @@ def _signs() -> list[str]:
     return [str(one) for one in found]
 
 
-def _change(mark: _Mark, before: str) -> Upgraded:
+def _change(mark: _Mark, before: str, goes_on: bool) -> Upgraded:
+    """`goes_on`: after an upgrade that was interrupted."""
     manifest = backups.check(Path(mark.backup))
     migrations = len(versions.pending())
     try:
@@ -151,6 +153,10 @@ def _change(mark: _Mark, before: str) -> Upgraded:
         why = next(_faults(manifest), "")
     except Exception as error:  # noqa: BLE001 - whatever a migration or a check raises
         why = f"{type(error).__name__}: {text_of(error)}"
+    if why and goes_on:
+        # One of its steps may have been made without being noted, and failed now.
+        _begin_anew(mark)
+        return _change(mark, before, goes_on=False)
     if why:
         mark.goes_back = why
         _write_mark(mark)
@@ -215,8 +221,7 @@ def _go_back(mark: _Mark) -> Failed:
 
 
 def _begin_anew(mark: _Mark) -> None:
-    """Put the copy back after an interrupted upgrade. One of its steps can have been made without
-    being noted, and would fail the next time."""
+    """Put the copy back after an interrupted upgrade."""
     mark.goes_back = INTERRUPTED
     _write_mark(mark)
     _put_back(mark)

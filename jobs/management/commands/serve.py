@@ -27,7 +27,7 @@ from django.db.models import F
 from batchsite import __version__
 
 from ...actions import first_account
-from ...models import Heartbeat, locks, practice_token, versions
+from ...models import Heartbeat, locks, practice_token, storage, versions
 from ...rules import json_log
 from ...web.first_visit import is_for_this_machine
 from ...worker import supervision
@@ -197,6 +197,7 @@ def set_up() -> None:
     """Set up a new database, and the static files. Raises CommandError, also for a database of
     another version: an upgrade is a command of its own, because it can go back. A first start that
     was interrupted goes on."""
+    storage.give_up_ballast_if_full()  # a site that does not start is of no use to anybody
     try:
         if versions.newest_applied() > versions.NEWEST_HERE:
             raise CommandError(versions.why_other_schema())
@@ -208,7 +209,10 @@ def set_up() -> None:
         raise CommandError(f"The database cannot be used: {error}") from error
     finally:
         connection.close()
-    call_command("collectstatic", interactive=False, verbosity=0)
+    try:
+        call_command("collectstatic", interactive=False, verbosity=0)
+    except OSError as error:
+        raise CommandError(f"The static files cannot be written: {error}") from error
 
 
 def web_part() -> Part:

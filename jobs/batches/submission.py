@@ -30,6 +30,7 @@ from ..models import (
     files,
     job_log,
     key_fingerprint,
+    storage,
 )
 from ..provider import client, errors
 from ..provider.replies import BatchInfo
@@ -326,7 +327,9 @@ def _unclear(batch: Batch, why: str) -> timedelta:
 
 
 def _settle(batch: Batch, state: str, kind: str, **values: object) -> None:
-    """The end of a POST: the batch leaves `submitting`, and the event says how."""
+    """The end of a POST: the batch leaves `submitting`, and the event says how. That is worth the
+    ballast: what a full disk does not store has to be found out again."""
+    storage.give_up_ballast_if_full()
     with transaction.atomic():
         if try_move(batch, Batch.State.SUBMITTING, state, **values):
             batch.state = state

@@ -18,7 +18,7 @@ from django.db import InterfaceError, OperationalError, connection, connections
 from django.utils import timezone
 
 from jobs.batches import absence, holds, submission
-from jobs.models import Batch, Heartbeat, Job, files
+from jobs.models import Batch, Heartbeat, Job, files, storage
 from jobs.worker import sweep
 
 from ..batches.test_submission import assert_sent_once
@@ -124,6 +124,27 @@ def test_a_disk_that_is_full(
     job = goes_on(job, drive)
     assert job.good_count == len(rows)
     assert set(simulator.accepted().values()) == {1}
+
+
+def test_the_answer_to_a_batch_is_worth_the_ballast(
+    alice: User, simulator: Simulator, drive: Drive, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever opens a page would make room for it, but it may be night. What is not stored would
+    have to be found out again, and until then nothing goes on."""
+    storage.keep_ballast()
+    ballast = Path(settings.DATA_DIR, "ballast")
+    job = confirmed(alice, ROWS)
+    settle, was_there = submission._settle, []
+
+    def on_a_full_disk(*args: Any, **kwargs: Any) -> None:
+        was_there.append(ballast.exists())
+        with monkeypatch.context() as patch:
+            patch.setattr(storage, "free_bytes", lambda: 0)
+            settle(*args, **kwargs)
+
+    monkeypatch.setattr(submission, "_settle", on_a_full_disk)
+    assert_sent_once(simulator, drive(job))
+    assert was_there == [True] and not ballast.exists()
 
 
 @contextmanager

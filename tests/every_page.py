@@ -469,5 +469,5 @@ def pages_of_errors(cast: Cast) -> Iterator[Page]:
     }
     for name, answer in shown.items():
         yield name, answer.content
-    for name in ("busy", "crowded", "full", "too_large", "too_slow", "uploads", "version"):
+    for name in ("busy", "crowded", "disk", "full", "too_large", "too_slow", "uploads", "version"):
         yield name, render_to_string(f"errors/{name}.html").encode()

@@ -39,8 +39,8 @@ def store_file(owner: User, upload: File[bytes], name: str) -> Iterator[str]:
         # After a lost connection the job may have been stored: tidy_up settles that.
         if storage.is_certainly_undone(error):
             files.remove_stored(name)
-        if isinstance(error, OSError) and storage.is_disk_full(error):
-            raise storage.NoRoom(storage.DISK_FULL) from error
+        if isinstance(error, OSError) and (why := storage.why_not_stored(error)):
+            raise storage.NoRoom(why) from error
         raise
 
 

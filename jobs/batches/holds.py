@@ -44,6 +44,7 @@ _ENDED: dict[str, str] = {Job.State.CANCELING: "stopped", Job.State.FINISHED: "f
 # Between two tries while the key is paused: doubled from the first to the longest.
 FIRST_PAUSE, LONGEST_PAUSE = timedelta(minutes=1), timedelta(minutes=15)
 SEE_THE_LOG = "Something is wrong on this site; an administrator finds it in the worker's log."
+UNUSABLE = "This site’s folder for files cannot be used."
 # Bounds of the wait that the provider may ask for, and what is waited when it names none.
 LEAST_WAIT, MOST_WAIT, USUAL_WAIT = 1.0, 900.0, 60.0
 # After the provider had no room: how long jobs take turns, and how long one with less of its rows
@@ -152,7 +153,7 @@ def disk_in_words(error: OSError) -> str:
     """What is the matter with the disk."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return "The disk of this site is full."
-    return "This site’s folder for files cannot be used."
+    return UNUSABLE
 
 
 def end_site_trouble() -> None:

@@ -48,7 +48,10 @@ class LimitedUploadHandler(TemporaryFileUploadHandler):
             storage.require_room(request.user, self._announced)
         except storage.NoRoom as why:
             self._refuse(str(why))
-        super().new_file(*args, **kwargs)
+        try:
+            super().new_file(*args, **kwargs)
+        except OSError as error:
+            self._refuse_if_not_stored(error)
 
     def receive_data_chunk(self, raw_data: bytes, start: int) -> bytes | None:
         self.taken += len(raw_data)
@@ -62,22 +65,23 @@ class LimitedUploadHandler(TemporaryFileUploadHandler):
         try:
             return super().receive_data_chunk(raw_data, start)
         except OSError as error:
-            if not storage.is_disk_full(error):
-                raise
-            self._refuse(storage.DISK_FULL)
+            self._refuse_if_not_stored(error)
         return None
 
     def file_complete(self, file_size: int) -> UploadedFile[Any] | None:
         try:
             uploaded = super().file_complete(file_size)
         except OSError as error:
-            if not storage.is_disk_full(error):
-                raise
-            self._refuse(storage.DISK_FULL)
+            self._refuse_if_not_stored(error)
             return None
         if uploaded is not None:
             uploaded.sha256 = self._digest.hexdigest()  # type: ignore[attr-defined]  # for the view
         return uploaded
+
+    def _refuse_if_not_stored(self, error: OSError) -> None:
+        if not (why := storage.why_not_stored(error)):
+            raise error
+        self._refuse(why)
 
     def _refuse(self, why: str) -> None:
         self.request.upload_refused = why  # type: ignore[union-attr]  # as in new_file

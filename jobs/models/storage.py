@@ -2,7 +2,7 @@
 
 New uploads stop while the disk still has a reserve, so that the answers of jobs that were sent can
 be stored. Below that lies a ballast: a file that holds nothing, and is given up when the disk is
-full, so that people can sign in and delete something.
+full, so that people can sign in and delete something, and the answer to a batch can be stored.
 """
 
 from __future__ import annotations
@@ -32,8 +32,14 @@ ROW_BYTES = 200
 BALLAST_BYTES = 16_000_000
 NO_ROOM_BYTES = 2_000_000  # with less than this, a database cannot even be opened
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+UNUSABLE = (errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM)
+SQLITE_UNUSABLE = ("readonly database", "disk i/o error", "unable to open database file")
 DISK_FULL = (
     "This site’s disk is almost full, so it takes no new files. Nothing of yours was lost. "
+    "Tell your administrator, then try again."
+)
+DISK_UNUSABLE = (
+    "This site can’t use its disk, so it takes no new files. Nothing of yours was lost. "
     "Tell your administrator, then try again."
 )
 
@@ -97,6 +103,32 @@ def is_disk_full(error: BaseException | None) -> bool:
     return False
 
 
+def is_disk_unusable(error: BaseException | None) -> bool:
+    """Whether something failed because the disk of files or database can only be read, fails, or
+    does not let us in."""
+    if isinstance(error, OSError):
+        return error.errno in UNUSABLE
+    said = str(error).lower()
+    return isinstance(error, DatabaseError) and any(words in said for words in SQLITE_UNUSABLE)
+
+
+def why_not_stored(error: OSError) -> str:
+    """Why a file could not be stored, for the person; "" when it is not because of the disk."""
+    if is_disk_full(error):
+        return DISK_FULL
+    return DISK_UNUSABLE if is_disk_unusable(error) else ""
+
+
+def is_writable() -> bool:
+    """Whether DATA_DIR can be changed. Asked by changing it: after an error, a file system that can
+    only be read from then on may still look as if it could be written to."""
+    try:
+        os.utime(settings.DATA_DIR)
+    except OSError:
+        return False
+    return True
+
+
 def is_certainly_undone(error: BaseException) -> bool:
     """Whether a transaction that ended with `error` has certainly changed nothing."""
     if isinstance(error, OperationalError | InterfaceError):
@@ -129,4 +161,4 @@ def give_up_ballast_if_full() -> None:
     """Make a little room on a full disk."""
     if free_bytes() < NO_ROOM_BYTES and _ballast().exists():
         _ballast().unlink(missing_ok=True)
-        logger.error("the disk is full: the ballast was removed so that people can sign in")
+        logger.error("the disk is full: the ballast was removed to make a little room")

@@ -2,9 +2,9 @@
 around a request, so that it needs no host name, no https, no session and no database.
 
 /healthz  this web server answers. For load balancers and containers.
-/readyz   the database answers, a worker is alive, the disk has its reserve, and the provider was
-          reached lately. For monitoring: a load balancer must not take pages away from people who
-          could look for the reason on them.
+/readyz   the database answers, a worker is alive, the disk can be written to and has its reserve,
+          and the provider was reached lately. For monitoring: a load balancer must not take pages
+          away from people who could look for the reason on them.
 /metrics  numbers for Prometheus, for who knows METRICS_TOKEN.
 
 Strangers learn a yes or a no, and many who ask cost no more than one look a second.
@@ -84,7 +84,7 @@ PROBES = {"/healthz": healthz, "/readyz": readyz, "/metrics": show_metrics}
 def is_ready() -> bool:
     """Look now: one query, and one look at the disk."""
     try:
-        if versions.trouble or storage.is_low():
+        if versions.trouble or storage.is_low() or not storage.is_writable():
             return False
         beat = Heartbeat.get()
     except (DatabaseError, InterfaceError, OSError, Heartbeat.DoesNotExist):

@@ -68,12 +68,19 @@ def place_to_wait(person: int) -> Iterator[None]:
 def hold_place_to_send(person: int, response: HttpResponseBase) -> None:
     """Until `response`, a file, is sent. Raises TooManyDownloads."""
     if not downloads.take(person):
-        response.close()
+        give_up(response)
         raise TooManyDownloads(FULL)
     # Django closes a response when it is sent, or its client has gone; one that is dropped before
     # that holds no place, either.
     give_back = weakref.finalize(response, downloads.give_back, person)
     response._resource_closers.append(give_back)  # type: ignore[attr-defined]  # no other way
+
+
+def give_up(response: HttpResponseBase) -> None:
+    """Close the files of a response that is not sent after all, and give back its place. Its own
+    `close` would end the request, with the database connection that its error page needs."""
+    for close in response._resource_closers:  # type: ignore[attr-defined]  # as above
+        close()
 
 
 def limit_requests(get_response: GetResponse) -> GetResponse:

@@ -11,6 +11,7 @@ from django.db.models.functions import Coalesce
 
 from batchsite import __version__
 
+from ..batches import holds
 from ..models import (
     PILOT_IS_IN,
     AuditCheck,
@@ -22,6 +23,7 @@ from ..models import (
     TeamSending,
     WorkerProcess,
     clock,
+    storage,
 )
 from ..rules.provider_lists import KEPT
 from ..rules.site_health import SiteFacts, WorkerFacts
@@ -72,7 +74,7 @@ def gather() -> SiteFacts:
         stopped_at=caps.stopped_at,
         provider_trouble=beat.provider_trouble,
         provider_away_since=beat.provider_away_since,
-        site_trouble=beat.site_trouble,
+        site_trouble=beat.site_trouble or ("" if storage.is_writable() else holds.UNUSABLE),
         free=disk.free,
         total=disk.total,
         reserve=settings.DISK_RESERVE_BYTES,

@@ -174,6 +174,7 @@ LIMITS: dict[str, tuple[int, int]] = {
         ["CSRF", "500", "busy", "crowded", "full", "too_large", "too_slow", "uploads", "version"],
         (45, 2),
     ),
+    "disk": (45, 2),
 }
 # What the glossary has given up, with what is said instead: only phrases that mean nothing else.
 GIVEN_UP = {

@@ -136,7 +136,7 @@ def download(request: HttpRequest) -> StreamingHttpResponse:
     last = find_entries(wanted).values_list("number", flat=True).first() or 0
     response = StreamingHttpResponse(_lines(wanted, last))
     response = to_be_saved(request, response, "audit-log.csv")
-    note("audit_log_downloaded", request)
+    note("audit_log_downloaded", request, response=response)
     return response
 
 

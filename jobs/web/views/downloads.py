@@ -53,14 +53,28 @@ def download(request: HttpRequest, pk: int, kind: str) -> HttpResponseBase:
     job = find_job(request, pk)
     response = _file(request, job, kind)
     if response.has_header("Content-Disposition"):  # no page that waits or explains
-        note("file_downloaded", request, job, file=kind, rows=request.GET.get("only", "all"))
+        rows = request.GET.get("only", "all")
+        note("file_downloaded", request, job, response, file=kind, rows=rows)
     return response
 
 
-def note(event: str, request: HttpRequest, job: Job | None = None, **what: audit.Value) -> None:
-    """Record who takes a file; a HEAD takes none."""
-    if request.method == "GET":
+def note(
+    event: str,
+    request: HttpRequest,
+    job: Job | None = None,
+    response: HttpResponseBase | None = None,
+    **what: audit.Value,
+) -> None:
+    """Record who takes a file; a HEAD takes none. When that fails, `response`, which would have
+    been the file, gives back its place among the downloads at once."""
+    if request.method != "GET":
+        return
+    try:
         audit.record(event, who=person(request), job=job.pk if job else None, after=what)
+    except BaseException:
+        if response is not None:
+            request_limits.give_up(response)
+        raise
 
 
 def _file(request: HttpRequest, job: Job, kind: str) -> HttpResponseBase:
@@ -158,8 +172,8 @@ def _workbook(request: HttpRequest, job: Job, only: str) -> HttpResponseBase:
         except OSError as error:
             messages.error(
                 request,
-                f"{holds.disk_in_words(error)} So the Excel file cannot be made now. CSV and "
-                "JSONL can be downloaded all the same.",
+                f"{holds.disk_in_words(error)} So the Excel file cannot be made now. "
+                "Download CSV or JSONL instead.",
             )
             return redirect("job", job.pk)
     if file and not is_part:
@@ -262,7 +276,7 @@ def batch_raw(request: HttpRequest, pk: int, number: int) -> HttpResponseBase:
     file.file.close()
     blocks = _noting_damage(stored_results.blocks(batch))
     response = to_be_saved(request, _of_size(blocks, file.size), f"{name}.jsonl")
-    note("file_downloaded", request, job, file="batch", batch=batch.number)
+    note("file_downloaded", request, job, response, file="batch", batch=batch.number)
     return response
 
 

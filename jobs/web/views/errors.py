@@ -30,6 +30,7 @@ SHORT = {
     "uploads": "Too many uploads are under way. Nothing was saved. Try again in a minute.",
     "version": "This site is being upgraded. Nothing was saved. Try again in a few minutes.",
     "full": "The site’s disk is full. Nothing was saved or sent. Tell your administrator.",
+    "disk": "The site can’t use its disk. Nothing was saved or sent. Tell your administrator.",
 }
 # Of a form that was not accepted, what is offered to be sent again.
 MOST_TYPED, MOST_FIELDS = 200_000, 200  # characters, fields
@@ -100,14 +101,16 @@ def typed_fields(request: HttpRequest) -> list[TypedField]:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """What went wrong is the exception that is being handled. A disk that is full and a database
-    that another program keeps locked are no faults of the site, and pass."""
+    """What went wrong is the exception that is being handled. A disk that is full or cannot be
+    used, and a database that another program keeps locked, are no faults of the site, and pass."""
     error = sys.exception()
     name = "500"
     if storage.is_disk_full(error):
         name = "full"
     elif storage.is_database_busy(error):
         name = "busy"
+    elif storage.is_disk_unusable(error):
+        name = "disk"
     status = 500 if name == "500" else 503
     if request.headers.get("HX-Request"):
         return HttpResponse(SHORT[name], status=status, content_type="text/plain; charset=utf-8")

@@ -25,12 +25,12 @@ from pytest_django import Settings
 
 from jobs.batches import holds
 from jobs.management.commands import serve
-from jobs.models import Heartbeat, audit, files, storage
+from jobs.models import Heartbeat, Job, audit, files, storage
 from jobs.web import probes, request_limits
 from jobs.web.static_storage import StaticStorage
 from jobs.worker import site_facts
 
-from ..conftest import Simulator
+from ..conftest import Simulator, store_job
 from ..driven_jobs import Drive, confirmed
 
 CANNOT = "The site can’t use its disk"
@@ -103,6 +103,17 @@ def test_a_download_that_cannot_be_recorded_gives_its_place_back_at_once(
         assert not request_limits.downloads.taken
     finally:
         gc.enable()
+
+
+def test_rows_of_a_file_that_waits_for_room_can_be_looked_at(
+    client_alice: Client, alice: User
+) -> None:
+    """Its columns are stored when all of it was read."""
+    job = store_job(alice, Job.State.DRAFT, rows=[["n1", "x"], ["n2", "y"]])
+    Job.objects.filter(pk=job.pk).update(state=Job.State.READING, columns=[])
+    for path in ("", "rows/", "rows/?q=n1", "rows/1/"):
+        assert client_alice.get(f"/jobs/{job.pk}/{path}").status_code in (200, 404), path
+    assert client_alice.get(f"/jobs/{job.pk}/rows/").status_code == 200
 
 
 @pytest.fixture

@@ -107,7 +107,9 @@ def rows(request: HttpRequest, pk: int) -> HttpResponse:
     chosen = _columns_chosen(job, request)
     shown = chosen or _columns_of_use(job)
     kind = answer_shape_of(job)
-    columns = [job.columns[index] for index in shown] or ["Request"]
+    # A table that is still being read has rows, and no columns yet.
+    is_table = job.kind == Job.Kind.TABLE
+    columns = [job.columns[index] for index in shown] if is_table else ["Request"]
     sort = f"-{wanted.sort}" if wanted.descending else wanted.sort.removeprefix(NUMBER)
     context = {
         "job": job,

@@ -8,7 +8,6 @@ them, recovery.py settles what becomes of it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import chain
 
 from django.db import transaction
 from django.db.models import Max, Q
@@ -70,10 +69,8 @@ def give_rows_back(job: Job, intent: journal.Intent) -> bool:
 def are_the_same(job: Job, intent: journal.Intent) -> bool:
     """Whether the numbers in the journal mean the rows that the job has: a draft may have been read
     with other settings after the backup."""
-    parts = _parts(intent.rows)
-    found = (_rows(job, part).order_by("number").values_list("number", "line") for part in parts)
-    places = planning.places_hash(job, chain.from_iterable(found))
-    return intent.places in ("", places)
+    parts = (_rows(job, part) for part in _parts(intent.rows))
+    return intent.places in ("", planning.places_hash(job, parts))
 
 
 def was_stopped(job: Job, nonces: Sequence[str]) -> bool:

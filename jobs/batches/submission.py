@@ -133,7 +133,6 @@ def _intent(batch: Batch) -> dict[str, object]:
     """All that is needed to find the batch at the provider, and to give it its rows again, when
     the database is gone."""
     assert batch.deadline_at is not None  # noqa: S101 - set with the intent
-    places = batch.rows.order_by("number").values_list("number", "line")
     return {
         "job": batch.job_id,
         "upload": batch.job.upload_sha256,
@@ -145,7 +144,7 @@ def _intent(batch: Batch) -> dict[str, object]:
         "nonce": batch.nonce,
         "attempt": batch.attempts,
         "rows": planning.ranges_of(batch),
-        "places": planning.places_hash(batch.job, places.iterator()),
+        "places": planning.places_hash(batch.job, [batch.rows.all()]),
         "recipe": planning.recipe_hash(batch.job, batch.round),
         "size": batch.size,
         "bytes": batch.body_bytes,

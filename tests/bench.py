@@ -417,7 +417,9 @@ def show(title: str, values: dict[str, float], unit: str) -> None:
 
 def main() -> None:
     rows = 10_000 if "--quick" in sys.argv else 100_000
-    print(f"{rows:,} rows on {os.cpu_count()} cores, SQLite, simulator without delay")
+    # The processor time of a PostgreSQL server is in no sum.
+    database = "PostgreSQL" if DATABASE_URL else "SQLite"
+    print(f"{rows:,} rows on {os.cpu_count()} cores, {database}, simulator without delay")
     with tempfile.TemporaryDirectory(prefix="batchsite-bench-") as scratch:
         folder = Path(scratch)
         small, large, huge = (folder / name for name in ("small.csv", "large.csv", "huge.csv"))

@@ -21,6 +21,7 @@ from ..rules.answer_formats import (
     stored_values,
 )
 from ..rules.answer_statistics import AnswerStatistics, Bar, ColumnStatistics, NumberStatistics
+from ..rules.judging import is_usable
 from ..rules.spreadsheet_cells import plain_number
 
 SLICE = 1_000  # rows that are read at a time
@@ -37,8 +38,11 @@ def count_answers(job: Job, lease: Lease) -> None:
     kind = answer_shape_of(job)
     counted = [_ColumnCounter(column) for column in _columns(kind)]
     count = 0
-    for found in Row.objects.filter(job=job).with_usable_answer().value_slices(SLICE, "answer"):
-        answers = [answer for _number, answer in found]
+    # Not with_usable_answer(): right after the answers came, PostgreSQL takes them for few, and
+    # would go through all of them for each slice.
+    rows_of_job = Row.objects.filter(job=job)
+    for found in rows_of_job.value_slices(SLICE, "outcome", "cause", "answer"):
+        answers = [answer for _, outcome, cause, answer in found if is_usable(outcome, cause)]
         rows = [stored_values(answer) for answer in answers] if kind.kind == COLUMNS else []
         for one in counted:
             one.add([values.get(one.column.name) for values in rows] if rows else answers)

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import IO, Any
 
 import msgspec
-from django.db import connection, transaction
+from django.db import transaction
 
 from ..models import Batch, FileProblem, Outcome, Row, answer_kind_of, job_log, note_change, results
-from ..models.statements import update_statement
+from ..models.statements import run_for_each, update_statement
 from ..rules import wording
 from ..rules.judging import Judgment, judge_result
 from ..rules.pricing import known_cost_in_pico
@@ -87,9 +87,9 @@ def store(
             continue
         updates.sort(key=_NUMBER)  # rows that lie together
         # bulk_update takes thirty times as long.
-        with slice_transaction(lease), connection.cursor() as cursor:
+        with slice_transaction(lease):
             note_change(job_pk)
-            cursor.executemany(_UPDATE, updates)
+            run_for_each(_UPDATE, updates)
             if answers:
                 answer_columns.store_columns(job_pk, answers)
         lease.renew()
@@ -129,9 +129,9 @@ def match_imported(batch: Batch, path: Path, lease: Lease) -> dict[str, int]:
     if not job.upload_bytes:
         names = [(json.dumps({"custom_id": one}), job.pk, number) for one, number in rows.items()]
         for begin in range(0, len(names), SLICE):
-            with slice_transaction(lease), connection.cursor() as cursor:
+            with slice_transaction(lease):
                 note_change(job.pk)
-                cursor.executemany(_NAME, names[begin : begin + SLICE])
+                run_for_each(_NAME, names[begin : begin + SLICE])
             lease.renew()
     return rows
 

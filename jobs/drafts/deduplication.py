@@ -7,7 +7,6 @@ from collections.abc import Collection, Iterator, Sequence
 from itertools import islice
 from operator import add, lt
 
-from django.db import connection
 from django.db.models import Exists, OuterRef, Subquery
 
 from ..batches import answer_columns, holds
@@ -24,7 +23,7 @@ from ..models import (
     recipe_of,
     recipe_of_round,
 )
-from ..models.statements import update_statement
+from ..models.statements import run_for_each, update_statement
 from ..rules import wording
 from ..rules.recipes import Recipe
 from ..rules.row_contents import recipe_key
@@ -137,9 +136,9 @@ def _mark(job: Job, found: Sequence[RepeatedRow], before: int, lease: Lease) -> 
         number__in=numbers, earlier__isnull=False
     )
     sources = {one.earlier_job for one in found if one.earlier}
-    with slice_transaction(lease), connection.cursor() as cursor:
+    with slice_transaction(lease):
         note_change(job.pk)
-        cursor.executemany(_MARK, marks)
+        run_for_each(_MARK, marks)
         gone = _copy_earlier(job, known, sources, before) if sources else 0
         if job.kind == Job.Kind.REQUESTS:
             answer_columns.store_columns_of_copies(job.pk, numbers)

@@ -22,7 +22,7 @@ from typing import IO, Any
 
 import msgspec
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import transaction
 
 from ..batches.leases import Lease, LeaseLost
 from ..batches.slices import delete_rows, slice_transaction
@@ -53,7 +53,7 @@ from ..models import (
     storage,
 )
 from ..models.results import NO_RESULT
-from ..models.statements import insert_statement
+from ..models.statements import insert_statement, renew_statistics, run_for_each
 from ..rules import column_matching
 from ..rules.row_choices import RowChoice
 from .private_columns import private_columns_for
@@ -63,6 +63,7 @@ logger = logging.getLogger(__name__)
 SLICE = 2_000  # rows per transaction
 BLOCK = 1 << 20
 LOOKS = 3  # before a file counts as missing
+MANY = 10_000  # rows: so many may change how the database finds them
 SILENCE = 5.0  # seconds without output after which the lease is renewed
 
 # Signals of a machine or supervisor that shuts down.
@@ -189,6 +190,8 @@ def _read_rows(job: Job, corrections: list[str], lease: Lease) -> UploadSummary:
             stored += len(answer.rows)
             lease.renew()
         elif isinstance(answer, FileRead):
+            if stored >= MANY:
+                renew_statistics(Row)
             return answer.summary
         elif isinstance(answer, Failed):
             if answer.correction is not None:
@@ -246,8 +249,7 @@ def _insert(job: Job, rows: list[tuple[int, str, int, str]], before: int) -> Non
         for number, row in enumerate(rows, start=before + 1)
     ]
     # bulk_create is ten times slower: SQLite allows it 50 rows per statement.
-    with connection.cursor() as cursor:
-        cursor.executemany(_INSERT, values)
+    run_for_each(_INSERT, values)
 
 
 def give_up(job: Job, error: Unreadable, lease: Lease) -> None:

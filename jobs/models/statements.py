@@ -7,9 +7,13 @@ is put together when its module is imported cannot name a column that is not the
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import re
+import secrets
+from collections.abc import Collection, Mapping, Sequence
+from itertools import count
+from typing import Any
 
-from django.db import models
+from django.db import connection, models
 
 
 def insert_statement(
@@ -51,3 +55,29 @@ def column_list(model: type[models.Model], columns: Collection[str]) -> str:
     if unknown := [column for column in columns if column not in declared]:
         raise ValueError(f"{model.__name__} has no columns {', '.join(unknown)}.")
     return ", ".join(columns)
+
+
+def run_for_each(statement: str, rows: Sequence[Sequence[Any]]) -> None:
+    """Run a statement with the parameters of each row."""
+    if not rows:
+        return
+    with connection.cursor() as cursor:
+        if connection.vendor != "postgresql":
+            cursor.executemany(statement, rows)
+            return
+        # Otherwise it is planned anew for each row, which takes longer than all the rest.
+        name, numbers = f"each_{secrets.token_hex(8)}", count(1)
+        numbered = re.sub("%s", lambda _: f"${next(numbers)}", statement)
+        cursor.execute(f"PREPARE {name} AS {numbered}")
+        places = ", ".join(["%s"] * len(rows[0]))
+        cursor.executemany(f"EXECUTE {name} ({places})", rows)
+        cursor.execute(f"DEALLOCATE {name}")
+
+
+def renew_statistics(model: type[models.Model]) -> None:
+    """After many new rows. PostgreSQL chooses indexes by what it last saw of a table, and looks
+    again by itself when a tenth of it has changed; until then it goes through all rows of a new job
+    for each slice of them."""
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute(f"ANALYZE (SKIP_LOCKED) {model._meta.db_table}")

@@ -10,13 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from django.db import connection
 from django.db.models import Exists, F, Max, OuterRef, Subquery
 
 from ..batches import attempts
 from ..batches.slices import slice_transaction
 from ..models import Attempt, Edit, Job, Outcome, Round, Row, RowQuerySet, note_change
-from ..models.statements import update_statement
+from ..models.statements import run_for_each, update_statement
 from . import measurements, selection
 from .selection import EDITED
 
@@ -88,8 +87,7 @@ def _take_edits(job: Job, numbers: Sequence[int]) -> None:
         (source, measurements.row_size(job, source), None, None, job.pk, number)
         for number, source in edits.values_list("number", "source")
     ]
-    with connection.cursor() as cursor:
-        cursor.executemany(_EDIT, edited)
+    run_for_each(_EDIT, edited)
     edits.delete()
 
 
@@ -111,11 +109,8 @@ def _change_copies(job: Job, one: Round, rows: RowQuerySet) -> None:
         alike = Row.objects.filter(job=job, same_as=OuterRef("same_as"))
         first = alike.exclude(outcome=Outcome.GOOD).order_by("number").values("number")[:1]
         found = copies.annotate(first=Subquery(first)).values_list("number", "first")
-        with connection.cursor() as cursor:
-            cursor.executemany(
-                _STAND_FOR,
-                [(to, job.pk, number) for number, to in found if to != number],
-            )
+        changes = [(to, job.pk, number) for number, to in found if to != number]
+        run_for_each(_STAND_FOR, changes)
     elif one.asks_otherwise:
         copies.update(same_as=None)  # with another prompt they may differ
     else:

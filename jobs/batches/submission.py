@@ -327,7 +327,7 @@ def _unclear(batch: Batch, why: str) -> timedelta:
 
 def _settle(batch: Batch, state: str, kind: str, **values: object) -> None:
     """The end of a POST: the batch leaves `submitting`, and the event says how. That is worth the
-    ballast: what a full disk does not store has to be found out again."""
+    ballast: an answer that a full disk does not store must be looked for at the provider."""
     storage.give_up_ballast_if_full()
     with transaction.atomic():
         if try_move(batch, Batch.State.SUBMITTING, state, **values):

@@ -63,7 +63,7 @@ logger = logging.getLogger(__name__)
 SLICE = 2_000  # rows per transaction
 BLOCK = 1 << 20
 LOOKS = 3  # before a file counts as missing
-MANY = 10_000  # rows: so many may change how the database finds them
+MANY = 10_000  # new rows, after which the database's statistics are out of date
 SILENCE = 5.0  # seconds without output after which the lease is renewed
 
 # Signals of a machine or supervisor that shuts down.

@@ -75,9 +75,8 @@ def run_for_each(statement: str, rows: Sequence[Sequence[Any]]) -> None:
 
 
 def renew_statistics(model: type[models.Model]) -> None:
-    """After many new rows. PostgreSQL chooses indexes by what it last saw of a table, and looks
-    again by itself when a tenth of it has changed; until then it goes through all rows of a new job
-    for each slice of them."""
+    """Call this after adding many rows. PostgreSQL renews its statistics of a table only when a
+    tenth of it has changed. With old ones it can read all rows of a new job for each slice."""
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
             cursor.execute(f"ANALYZE (SKIP_LOCKED) {model._meta.db_table}")
